@@ -1,0 +1,1 @@
+"""What the rows share: measuring, reporting, and the servers that they need."""

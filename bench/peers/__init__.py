@@ -1,0 +1,1 @@
+"""What we compare with, each as its own people would run it."""

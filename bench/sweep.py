@@ -1,0 +1,236 @@
+"""Sweep a fleet once, whole stack: ours against a Celery task with `git fetch` a mirror, and against xargs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from random import Random
+
+from bench.harness import upstreams
+from bench.harness.command import main
+from bench.harness.lab import Lab, lab
+from bench.harness.measure import Contender, Cost, Measured, in_turns, require
+from bench.harness.process_cpu import Stopwatch
+from bench.harness.row import Row, Target
+from bench.harness.scale import Scale
+from bench.harness.stack import Stack, running, wait_until
+from bench.harness.upstreams import Served
+from bench.peers import fetchers, git_client
+
+PATIENCE_SECONDS = 3600.0
+SLOTS = 4
+REST = timedelta(days=1)
+CELERY, XARGS = "Celery, a git fetch a task", "xargs -P2 git fetch"
+WHY = {
+    CELERY: "prefork with two children on two cores; events off; its messages enqueued in one batch",
+    XARGS: "best settings: no scheduler at all, lean flags, two at a time",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of sweep: by which upstream, and the share of mirrors that changed. Targets: wall clock, client CPU."""
+
+    name: str
+    what: str
+    changed: float
+    wall: float
+    cpu: float = 0
+    memory: bool = False
+
+
+CASES = (
+    Case("sweep-backend", "unchanged but for 1 %, git http-backend", 0.01, wall=6, cpu=30),
+    Case("sweep-memory", "unchanged but for 1 %, answers from memory", 0.01, wall=50, memory=True),
+    Case("sweep-tenth", "10 % changed, git http-backend", 0.1, wall=4),
+    Case("sweep-all", "all changed, git http-backend", 1.0, wall=1),
+)
+
+
+@dataclass
+class Fleet:
+    """The upstreams, and which of them changed for the turn that is to come. Every contender sees the same change."""
+
+    served: Served
+    changed: float
+    dice: Random
+    rounds: int = 0
+    hidden: set[int] = field(default_factory=set)
+
+    def change_for(self, turn: int) -> None:
+        """Change some of the upstreams, once for all contenders of a turn."""
+        if turn > self.rounds:
+            self.rounds = turn
+            numbers = range(len(self.served.urls))
+            self.hidden = set(self.dice.sample(numbers, max(1, round(len(numbers) * self.changed))))
+            self.served.push(sorted(self.hidden))
+
+    def require_found(self, head_of: Callable[[int], str]) -> None:
+        """Raise Void unless every mirror holds what its upstream holds."""
+        numbers = range(len(self.served.urls))
+        missed = [number for number in numbers if head_of(number) != self.served.head(number)]
+        require(
+            not missed,
+            otherwise=f"{len(missed)} mirrors are not as their upstreams; {len(self.hidden)} changed",
+        )
+
+
+def rows(scale: Scale) -> Iterator[Row]:
+    """Yield the rows of every kind of sweep."""
+    count = scale.pick(smoke=6, quick=50, full=500)
+    with lab(scale.pick(smoke="sqlite", quick="postgresql", full="postgresql")) as place:
+        for memory in (False, True):
+            cases = [case for case in CASES if case.memory is memory]
+            if scale.size == "smoke":
+                cases = cases[:1]
+            with _stage(place, memory=memory, count=count, seed=scale.seed) as stage:
+                for case in cases:
+                    yield from _sweep(stage, case, scale)
+
+
+@dataclass
+class Stage:
+    """Everything that runs during the sweeps of one kind of upstream."""
+
+    place: Lab
+    served: Served
+    stack: Stack
+    mirrors: list[int]
+    celery: fetchers.CeleryFetcher
+    xargs: fetchers.XargsFetcher
+
+
+@contextmanager
+def _stage(place: Lab, *, memory: bool, count: int, seed: int) -> Iterator[Stage]:
+    folder = place.folder / ("memory" if memory else "backend")
+    folder.mkdir()
+    with ExitStack() as stack:
+        making = (
+            upstreams.memory(folder, count=count, refs=10)
+            if memory
+            else upstreams.backend(folder, count=count, refs=10, seed=seed)
+        )
+        served = stack.enter_context(making)
+        _configure()
+        upstreams.add(served.urls, group=folder.name)
+        running_stack = stack.enter_context(running(place, slots=SLOTS))
+        mirrors = _await_first_imports(folder.name, count, running_stack)
+        celery = stack.enter_context(fetchers.CeleryFetcher(place, folder / "celery", served.urls))
+        xargs = fetchers.XargsFetcher(folder / "xargs", served.urls)
+        yield Stage(place, served, running_stack, mirrors, celery, xargs)
+
+
+def _configure() -> None:
+    from mirroring.flags.changes import set_flag
+    from mirroring.flags.registry import FlagName
+    from mirroring.models import SchedulingSettings
+
+    SchedulingSettings(
+        mirror_max_capacity=SLOTS,
+        mirror_min_delay_seconds=REST.days * 86_400,
+        mirror_max_delay_seconds=REST.days * 86_400,
+        mirror_host_share_percent=100,
+        mirror_host_adaptive=False,
+    ).save()
+    for name in FlagName:
+        set_flag(name, on=True, by="bench", force=True)
+
+
+def _await_first_imports(group: str, count: int, stack: Stack) -> list[int]:
+    from mirroring.models import Mirror
+
+    found = Mirror.objects.filter(group__name=group)
+    wait_until(
+        lambda: (
+            found.filter(state__upstream_digest__isnull=False, state__claim_expires_at=None).count() == count
+        ),
+        seconds=PATIENCE_SECONDS,
+        what=f"{count} first imports",
+        watch=stack,
+    )
+    by_url = dict(found.values_list("url", "pk"))
+    return [
+        by_url[url]
+        for url in sorted(by_url, key=lambda url: int(url.rpartition("/")[2].removesuffix(".git")))
+    ]
+
+
+def _sweep(stage: Stage, case: Case, scale: Scale) -> Iterator[Row]:
+    fleet = Fleet(stage.served, case.changed, Random(f"{scale.seed}/{case.name}"))
+    ours = Ours(stage)
+    contenders = [
+        _contender("ours", fleet, ours.sweep, ours.head_of),
+        _contender(CELERY, fleet, stage.celery.sweep, stage.celery.head_of),
+        _contender(XARGS, fleet, stage.xargs.sweep, stage.xargs.head_of),
+    ]
+    mine, *peers = in_turns(contenders, rounds=scale.pick(smoke=1, quick=2, full=5), seed=scale.seed)
+    for peer in peers:
+        yield _row(case, mine, peer, len(stage.mirrors), cpu=False)
+        yield _row(case, mine, peer, len(stage.mirrors), cpu=True)
+
+
+def _contender(name: str, fleet: Fleet, run: Callable[[], Cost], head_of: Callable[[int], str]) -> Contender:
+    turns = iter(range(1, 1_000_000))
+    return Contender(
+        name,
+        run,
+        before=lambda: fleet.change_for(next(turns)),
+        check=lambda: fleet.require_found(head_of),
+    )
+
+
+@dataclass
+class Ours:
+    """The product's stack: all mirrors are due for a check, until none is."""
+
+    stage: Stage
+
+    def sweep(self) -> Cost:
+        """Make all due, and wait until all are at rest again."""
+        from mirroring.models import ImportState
+        from mirroring.tasks import check_mirrors
+        from mirroring.tracker.connection import connect
+
+        now = connect().now()
+        states = ImportState.objects.filter(mirror_id__in=self.stage.mirrors)
+        watch = Stopwatch(self.stage.stack.pids)
+        require(
+            states.filter(claim_expires_at=None).update(check_due_at=now, import_due_at=None)
+            == len(self.stage.mirrors),
+            otherwise="some mirrors were not at rest",
+        )
+        check_mirrors.apply_async(queue="checks")
+        later = now + REST / 2
+        wait_until(
+            lambda: states.filter(check_due_at__gt=later).count() == len(self.stage.mirrors),
+            seconds=PATIENCE_SECONDS,
+            what="all mirrors are at rest after a sweep",
+            watch=self.stage.stack,
+        )
+        return watch.stop()
+
+    def head_of(self, number: int) -> str:
+        """Return what the mirror's default branch points at."""
+        from mirroring.models import Mirror
+
+        return git_client.head_of(Mirror.objects.get(pk=self.stage.mirrors[number]).repository)
+
+
+def _row(case: Case, ours: Measured, peer: Measured, count: int, *, cpu: bool) -> Row:
+    target = (case.cpu if cpu else case.wall) if peer.name == CELERY else 0
+    return Row(
+        row=f"{case.name}-cpu" if cpu else case.name,
+        what=f"sweep of {count:,} mirrors, {case.what}{', client CPU' if cpu else ''}",
+        peer_name=peer.name,
+        unit="s CPU" if cpu else "s",
+        ours=ours.cpu if cpu else ours.wall,
+        peer=peer.cpu if cpu else peer.wall,
+        target=target,
+        kind=Target.AT_LEAST if target else Target.STATED,
+        size=count,
+        why=WHY[peer.name],
+    )
+
+
+if __name__ == "__main__":
+    main("sweep", rows)

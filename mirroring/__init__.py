@@ -1,0 +1,1 @@
+"""Keeps copies of Git repositories fresh, inside a fixed concurrency budget."""

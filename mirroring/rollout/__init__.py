@@ -1,0 +1,1 @@
+"""Changing flags safely: samples, guards, the controller, the plan, the simulator and the clean-up."""

@@ -1,0 +1,139 @@
+"""What a batch of checks needs to know of its mirrors, their hosts and credentials; read in a few queries."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from mirroring.flags.actors import Actor
+from mirroring.flags.readings import is_on
+from mirroring.flags.registry import FlagName
+from mirroring.models import Credential, Host, Mirror
+from mirroring.models.mirror import inputs, refspecs
+from mirroring.upstream import urls
+from mirroring.upstream.credentials import Secret
+from mirroring.upstream.listing import Known
+from mirroring.upstream.probe import Way, sealed
+from mirroring.upstream.prober import PER_HOST
+from mirroring.upstream.unsealing import secret_for
+from mirroring.upstream.urls import UpstreamURL
+
+_FIELDS = (
+    "pk",
+    "group__name",
+    "host_id",
+    "host__name",
+    "url",
+    "ref_selection",
+    "ref_patterns",
+    "config_version",
+    "credential_id",
+    "state__upstream_digest",
+    "state__listed_way",
+    "state__last_update_at",
+)
+
+
+def is_checked(mirror: Mirror, *, now: datetime) -> bool:
+    """Say whether a mirror is checked before it is imported, and so listed as a check lists it."""
+    return is_on(FlagName.CHECK_BEFORE_IMPORT, actor=Actor.of_mirror(mirror), now=now)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One mirror, leased for a check."""
+
+    mirror_id: int
+    group: str
+    host_id: int
+    host: str
+    url: str
+    refspecs: tuple[str, ...]
+    config_version: int
+    credential_id: int | None
+    digest: bytes | None
+    way: str
+    imported_at: datetime | None
+    lease: datetime
+    leased_at: datetime
+
+    @property
+    def actor(self) -> Actor:
+        """Return the mirror as a flag's actor."""
+        return Actor("mirror", str(self.mirror_id), (Actor("group", self.group), Actor("host", self.host)))
+
+    def seal(self, answer: bytes) -> bytes:
+        """Return the digest that the row would have, had its last import seen this answer."""
+        return sealed(answer, inputs=inputs(self.url, self.refspecs, self.config_version))
+
+
+def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row]:
+    """Return the leased rows; `now` is when they were leased, `lease` until when."""
+    found = Mirror.objects.filter(pk__in=ids).order_by().values_list(*_FIELDS)
+    return [
+        Row(
+            *(mirror_id, group, host_id, host, url),
+            refspecs=tuple(refspecs(selection, patterns)),
+            config_version=version,
+            credential_id=credential_id,
+            digest=None if digest is None else bytes(digest),
+            way=way,
+            imported_at=imported_at,
+            lease=lease,
+            leased_at=now,
+        )
+        for (
+            mirror_id,
+            group,
+            host_id,
+            host,
+            url,
+            selection,
+            patterns,
+            version,
+            credential_id,
+            *state,
+        ) in found
+        for digest, way, imported_at in [state]
+    ]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The hosts and credentials of leased rows. `valid_for`: how long a secret must be good."""
+
+    hosts: Mapping[int, Host]
+    credentials: Mapping[int, Credential]
+    now: datetime
+    valid_for: timedelta
+    _secrets: dict[tuple[int, int], Secret] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], *, now: datetime, valid_for: timedelta) -> "Batch":
+        """Read what the rows refer to."""
+        hosts = Host.objects.in_bulk({row.host_id for row in rows})
+        ids = {row.credential_id for row in rows if row.credential_id is not None}
+        credentials = Credential.objects.select_related("group").in_bulk(ids) if ids else {}
+        return cls(hosts, credentials, now=now, valid_for=valid_for)
+
+    def question(self, row: Row) -> Known:
+        """Return what is asked for a row. Raise GitError or BadURL where its upstream may not be asked."""
+        url = urls.parse(row.url)
+        return Known(url, self.hosts[row.host_id], row.refspecs, Way(row.way), self._secret(row, url))
+
+    def limits(self) -> Mapping[str, int]:
+        """Return how many questions at once each host gets: never more than the imports that it may have."""
+        return {host.name: _limit(host) for host in self.hosts.values()}
+
+    def _secret(self, row: Row, url: UpstreamURL) -> Secret | None:
+        if row.credential_id is None:
+            return None
+        key = row.credential_id, row.host_id
+        if key not in self._secrets:
+            credential = self.credentials[row.credential_id]
+            self._secrets[key] = secret_for(credential, url=url, now=self.now, valid_for=self.valid_for)
+        return self._secrets[key]
+
+
+def _limit(host: Host) -> int:
+    allowed = (host.max_slots, host.slots)
+    return min([PER_HOST, *(slots for slots in allowed if slots is not None)])

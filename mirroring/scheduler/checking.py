@@ -1,0 +1,213 @@
+"""check_mirrors: lease rows whose check is due -> ask their upstreams -> unchanged: the next check; else: an import.
+
+An unchanged mirror costs no task, no process and no slot. What is not known to be unchanged is imported. One run at a
+time; it goes on while there is work, so that rows are leased while others are asked and a slow host holds up no other.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError
+
+from mirroring.flags.readings import Reading, read
+from mirroring.flags.registry import FlagName
+from mirroring.models import ImportState, SchedulingSettings
+from mirroring.models.checks import Verdict
+from mirroring.models.database import is_writable
+from mirroring.scheduler.check_rows import Batch, Row, read_rows
+from mirroring.tracker.connection import RunClock
+from mirroring.tracker.job_tracker import JobTracker
+from mirroring.upstream.errors import GitError
+from mirroring.upstream.listing import Known
+from mirroring.upstream.probe import Way
+from mirroring.upstream.prober import Answer, Doubt, Prober
+from mirroring.upstream.urls import BadURL
+
+logger = logging.getLogger(__name__)
+
+CHECKER_LEASE = timedelta(seconds=10)
+"""Short, for a checker that dies must not hold up the next; two at once are harmless, rows being leased."""
+
+RUN_SECONDS = 30.0
+"""A run that ends hands over to the next: a wrong turn of its clock or its settings lasts no longer."""
+
+BATCH = 500
+IN_FLIGHT = 4_000
+EACH = 64
+"""Rows leased of a host at once, and rows of it under way beyond which it gets no more."""
+
+UNASKED_AGAIN = timedelta(seconds=30)
+GIT_ONLY_FOR = timedelta(days=1)
+"""After so long without an import, a mirror that only git could list is imported, and the quicker ways tried again."""
+
+
+NextDue = Callable[..., datetime]
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a run calls: the formula, the wake-up of the scheduler, and whether to begin nothing more."""
+
+    next_due: NextDue
+    wake: Callable[[], None]
+    stopping: Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where checks run. `owner` names this run and no other."""
+
+    tracker: JobTracker
+    clock: RunClock
+    prober: Prober
+    owner: str
+    hooks: Hooks
+
+
+def check_mirrors(place: Place) -> Counter[str]:
+    """Do what is due on the check line, and return how many rows ended in which way."""
+    if not _may_run(SchedulingSettings.current()):
+        return Counter()
+    if not place.tracker.lead(place.owner, lease=CHECKER_LEASE, role="checker"):
+        return Counter()
+    run = _Run(place)
+    try:
+        run.until_done()
+    finally:
+        place.tracker.resign(place.owner, role="checker")
+        run.count()
+    return run.counted
+
+
+def _may_run(configured: SchedulingSettings) -> bool:
+    return not configured.holds_all_back and is_writable()
+
+
+@dataclass
+class _Run:
+    place: Place
+    configured: SchedulingSettings = field(default_factory=SchedulingSettings.current)
+    counted: Counter[str] = field(default_factory=Counter)
+    reported: Counter[str] = field(default_factory=Counter)
+    under_way: Counter[int] = field(default_factory=Counter)
+    led: float = field(default_factory=time.monotonic)
+
+    def until_done(self) -> None:
+        """Lease, ask and settle until nothing is due or under way."""
+        end = time.monotonic() + RUN_SECONDS
+        goes_on = True
+        while goes_on or self.under_way:
+            goes_on = (
+                goes_on and time.monotonic() < end and not self.place.hooks.stopping() and self._still_leads()
+            )
+            took = self._take() if goes_on else 0
+            answers = self.place.prober.answers(wait=0.0 if took >= BATCH else 0.05) if self.under_way else []
+            self._settle(answers)
+            goes_on = goes_on and bool(took or answers or self.under_way)
+
+    def _still_leads(self) -> bool:
+        """Renew the lead, count and look at the settings every other second."""
+        if time.monotonic() - self.led < 2:
+            return True
+        self.led = time.monotonic()
+        self.configured = SchedulingSettings.current()
+        self.count()
+        leads = self.place.tracker.lead(self.place.owner, lease=CHECKER_LEASE, role="checker")
+        return leads and _may_run(self.configured)
+
+    def _take(self) -> int:
+        """Lease rows and have their upstreams asked. Return how many rows were leased."""
+        room = min(BATCH, IN_FLIGHT - self.under_way.total())
+        if room <= 0:
+            return 0
+        now = self.place.clock.now()
+        lease = now + self.configured.lease
+        busy = [host for host, rows in self.under_way.items() if rows >= EACH]
+        ids = ImportState.objects.lease_checks(room, now=now, until=lease, each=EACH, busy=busy)
+        if ids:
+            flag = read(FlagName.CHECK_BEFORE_IMPORT, now=now)
+            self._ask(read_rows(ids, now=now, lease=lease), flag=flag, now=now)
+        return len(ids)
+
+    def _ask(self, rows: Sequence[Row], *, flag: Reading, now: datetime) -> None:
+        """Put one question for all rows that have the same; the rows that need none are settled at once."""
+        at_once: list[Verdict] = []
+        questions: dict[Known, list[Row]] = {}
+        batch = Batch.of(rows, now=now, valid_for=self.configured.lease)
+        for row in rows:
+            reason, question = _unasked(row, flag=flag, now=now), None
+            with suppress(GitError, BadURL):
+                question = batch.question(row) if not reason else None
+            if question is None:
+                self.counted[reason or f"doubtful: {Doubt.BLOCKED}"] += 1
+                at_once.append(Verdict(row.mirror_id, lease=row.lease, due_at=now, imports=True))
+            else:
+                questions.setdefault(question, []).append(row)
+                self.under_way[row.host_id] += 1
+        self._write(at_once)
+        until = time.monotonic() + self.configured.lease.total_seconds() / 2
+        asks = [question.ask(until=until, for_whom=same) for question, same in questions.items()]
+        self.place.prober.put(asks, limits=batch.limits())
+
+    def _settle(self, answers: Iterable[Answer]) -> None:
+        """Write what the answers mean, all in one statement."""
+        now = self.place.clock.now()
+        verdicts = []
+        for answer in answers:
+            self.counted["bytes"] += answer.heard.size if answer.heard else 0
+            self.counted["questions"] += 1
+            for row in answer.ask.for_whom:
+                self.under_way[row.host_id] -= 1
+                verdicts.append(self._judge(row, answer, now=now))
+        self.under_way = +self.under_way
+        self._write(verdicts)
+
+    def _judge(self, row: Row, answer: Answer, *, now: datetime) -> Verdict:
+        """Return what becomes of a row. Whatever is not known to be unchanged is due for an import."""
+        if answer.doubt is Doubt.UNASKED:
+            self.counted["unasked"] += 1
+            return Verdict(row.mirror_id, lease=row.lease, due_at=now + UNASKED_AGAIN, imports=False)
+        if answer.heard is None:
+            self.counted[f"doubtful: {answer.doubt}"] += 1
+            return Verdict(row.mirror_id, lease=row.lease, due_at=now, imports=True)
+        if row.digest is None or row.seal(answer.heard.digest) != row.digest:
+            self.counted["changed"] += 1
+            return Verdict(row.mirror_id, row.lease, due_at=now, imports=True, checked_at=row.leased_at)
+        self.counted["unchanged"] += 1
+        next_at = self.place.hooks.next_due(
+            now=now, duration=timedelta(0), retry_count=0, configured=self.configured
+        )
+        return Verdict(row.mirror_id, row.lease, next_at, imports=False, checked_at=row.leased_at, same=True)
+
+    def _write(self, verdicts: Sequence[Verdict]) -> None:
+        """Write; what cannot be written now is leased, and due again when that ends."""
+        try:
+            written = ImportState.objects.settle_checks(verdicts)
+        except DatabaseError:
+            logger.warning("outcomes of checks could not be written", extra={"rows": len(verdicts)})
+            return
+        self.counted["late"] += len(verdicts) - written
+        if any(verdict.imports for verdict in verdicts):
+            self.place.hooks.wake()
+
+    def count(self) -> None:
+        """Add to the counters of /metrics what happened since the last time."""
+        for name, number in (self.counted - self.reported).items():
+            self.place.tracker.note(f"checks {name}", number)
+        self.reported = Counter(self.counted)
+
+
+def _unasked(row: Row, *, flag: Reading, now: datetime) -> str:
+    """Say why a row is imported without being checked; empty if it is checked."""
+    if not flag.is_on(row.actor if flag.state.for_some else None):
+        return "released"
+    if row.digest is None or row.way not in set(Way):
+        return "unknown"
+    if row.way == Way.GIT and row.imported_at is not None and row.imported_at < now - GIT_ONLY_FOR:
+        return "retried"
+    return ""

@@ -1,0 +1,132 @@
+"""How an import ended: written to the row and the history, and told to the host that was asked."""
+
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, transaction
+
+from mirroring.models import Claim, Host, ImportAttempt, ImportState, Relocation, SchedulingSettings
+from mirroring.rules.cadence import Dice, next_execution
+from mirroring.rules.hosts import Report, Signal
+from mirroring.rules.outcomes import SUCCESSES, Outcome, signal_of
+from mirroring.rules.policies import POLICIES, judge
+from mirroring.rules.states import IN_FLIGHT
+from mirroring.upstream.errors import GitError
+from mirroring.upstream.fetch import Fetched
+from mirroring.upstream.probe import sealed
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the git work of an import ended, and what that says of the host."""
+
+    outcome: Outcome
+    error: str = ""
+    refs_changed: int = 0
+    signal: Signal = Signal.NONE
+    retry_after: timedelta | None = None
+    moved_to: str = ""
+    digest: bytes | None = None
+    way: str = ""
+
+    @classmethod
+    def of_error(cls, error: GitError) -> "Ending":
+        """Return the ending that an error is."""
+        return cls(error.outcome, error.detail, signal=error.signal, retry_after=error.retry_after)
+
+    @classmethod
+    def of_success(cls, fetched: Fetched, *, inputs: Sequence[object]) -> "Ending":
+        """Return the ending that a fetch is; `inputs` is what decided on what it fetched."""
+        outcome = fetched.outcome
+        return cls(
+            outcome,
+            refs_changed=fetched.refs_changed,
+            signal=signal_of(outcome),
+            moved_to=fetched.moved_to,
+            digest=fetched.digest and sealed(fetched.digest, inputs=inputs),
+            way=fetched.way,
+        )
+
+
+def settle(claim: Claim, ending: Ending, *, configured: SchedulingSettings, now: datetime) -> None:
+    """Write how the import ended, if it is still ours to write: the row, then the attempt."""
+    # Both or none: an attempt left open beside a row at rest would stay open for ever.
+    with transaction.atomic():
+        row = ImportState.objects.held(claim, now=now).filter(status__in=IN_FLIGHT).first()
+        if row is not None and ending.moved_to:
+            last_success = row.last_successful_update_at
+            Relocation.objects.note(row.mirror, to_url=ending.moved_to, last_success=last_success, now=now)
+        settled = row is not None and _come_to_rest(row, ending, configured=configured, now=now)
+        outcome = ending.outcome if settled else Outcome.FENCED
+        ImportAttempt.objects.filter(mirror_id=claim.mirror_id, epoch=claim.epoch, ended_at=None).update(
+            ended_at=now, outcome=outcome, error=ending.error, refs_changed=ending.refs_changed
+        )
+    fields = {
+        "mirror": claim.mirror_id,
+        "epoch": claim.epoch,
+        "outcome": outcome,
+        "refs": ending.refs_changed,
+    }
+    logger.info("import ended", extra=fields)
+
+
+def _come_to_rest(row: ImportState, ending: Ending, *, configured: SchedulingSettings, now: datetime) -> bool:
+    verdict = judge(
+        ending.outcome,
+        before=row.last_outcome,
+        retry_count=row.retry_count,
+        now=now,
+        duration=now - (row.last_update_started_at or now),
+        cadence=configured.cadence,
+        dice=_dice(),
+    )
+    noted: dict[str, object] = {}
+    if ending.outcome in SUCCESSES:
+        noted["last_successful_update_at"] = noted["last_checked_at"] = now
+        noted["upstream_digest"], noted["listed_way"] = ending.digest, ending.way if ending.digest else ""
+    if ending.outcome is Outcome.CHANGED:
+        noted["last_changed_at"] = now
+    if ending.outcome in SUCCESSES or POLICIES[ending.outcome].counts:
+        noted["lost_count"] = 0
+    return ImportState.objects.held(row.claim, now=now).settle(
+        verdict.status,
+        now=now,
+        outcome=ending.outcome,
+        next_execution_at=verdict.next_at,
+        hard_failed=verdict.waits_for_a_person,
+        check_first=ending.digest is not None,
+        retry_count=verdict.retry_count,
+        last_error=ending.error,
+        **noted,
+    )
+
+
+def tell_host(
+    host: int, ending: Ending, *, began: datetime, configured: SchedulingSettings, now: datetime
+) -> None:
+    """Let the host's limit follow from how its import went. Never in the way of the import's end."""
+    reason = ending.error or ending.outcome
+    report = Report(ending.signal, reason=reason, started_at=began, retry_after=ending.retry_after)
+    bounds = configured.host_bounds(configured.mirror_max_capacity)
+    try:
+        Host.objects.hear(host, report, bounds=bounds, now=now, dice=random.random())  # noqa: S311
+    except (DatabaseError, Host.DoesNotExist):
+        logger.warning("what an import found out about its host was not noted", extra={"host": host})
+
+
+def next_due(
+    *, now: datetime, duration: timedelta, retry_count: int, configured: SchedulingSettings
+) -> datetime:
+    """Return the next execution by the formula, with fresh dice."""
+    return next_execution(
+        now=now, duration=duration, retry_count=retry_count, cadence=configured.cadence, dice=_dice()
+    )
+
+
+def _dice() -> Dice:
+    return Dice(backoff=random.random(), floor=random.random(), ceiling=random.random())  # noqa: S311

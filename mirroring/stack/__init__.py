@@ -1,0 +1,1 @@
+"""The processes of one machine: which they are, how they start, and how they stop."""

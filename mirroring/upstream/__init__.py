@@ -1,0 +1,1 @@
+"""Everything that touches somebody else's server, and every git process."""

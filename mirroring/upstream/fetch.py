@@ -1,0 +1,127 @@
+"""One import: list the upstream, fetch into the staging repository, let readers see all refs at one instant."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from mirroring.rules.outcomes import Outcome
+from mirroring.upstream import contact, divergence, folders, listing, redirects, refs
+from mirroring.upstream.bounds import shortage
+from mirroring.upstream.contact import Contact
+from mirroring.upstream.errors import Blocked, GitError
+from mirroring.upstream.listing import Listed
+from mirroring.upstream.process import StopHandle
+from mirroring.upstream.protocol import ObjectFormat
+from mirroring.upstream.repository import fenced
+from mirroring.upstream.session import Order, Remaining, Session
+from mirroring.upstream.staging import stage
+
+_REDIRECTED = re.compile(r"returned error: 30[12378]\b")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What an import brought."""
+
+    refs_changed: int
+    moved_to: str = ""
+    """The URL to which the upstream redirects for good."""
+
+    digest: bytes | None = None
+    """Of the listing, if all of what it lists is here now."""
+
+    way: str = ""
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return the class of a success."""
+        return Outcome.CHANGED if self.refs_changed else Outcome.UNCHANGED
+
+
+def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> Fetched:
+    """Bring the repository up to date. Killed at any instant, it leaves the refs as they were."""
+    left = Remaining(order.timeout)
+    if short := shortage(order.bounds.disk_floor_mb):
+        raise GitError(Outcome.RESOURCE, f"not started: {short}")
+    target = contact.to(order.url, route_to=order.route_to, secret=order.secret)
+    probed = listing.in_process(target, order.refspecs, left=left().total_seconds()) if order.probes else None
+    repository = order.repository
+    repository.make(stop=stop, object_format=probed.object_format if probed else ObjectFormat.SHA1)
+    repository.revoke(before=order.epoch)
+    staging = repository.staging(order.epoch)
+    session = Session(order=order, contact=target, staging=staging, left=left, stop=stop)
+    try:
+        repository.stage(order.epoch, afresh=order.afresh)
+        before = refs.read(repository.path)
+        listed, session, moved_to = _listed(session, probed)
+        if listed.is_empty:
+            _check_empty(session, had_refs=bool(before))
+        brought = stage(session, listed, here={} if order.afresh else before)
+        after = brought.refs
+        if order.keeps_branches:
+            divergence.refuse(staging, before=before, after=after, left=left, stop=stop)
+        head_moved = refs.follow_head(staging, brought.head)
+        if after != before or head_moved or order.afresh or not repository.packed_refs.exists():
+            (staging / "packed-refs").touch()
+            left.check()
+            repository.publish(order.epoch, still_ours=still_ours, afresh=order.afresh)
+        # What moved between listing and fetch may move back: then a check would see no change, and be wrong. And
+        # checks follow no redirect.
+        is_whole = order.probes and after == listed.refs and session.contact is target
+        digest = listed.digest if is_whole else None
+        return Fetched(refs.difference(before, after), moved_to=moved_to, digest=digest, way=listed.way)
+    except FileNotFoundError:
+        if staging.exists():
+            raise
+        raise fenced() from None
+    finally:
+        folders.remove(staging)
+
+
+def _listed(session: Session, probed: Listed | None) -> tuple[Listed, Session, str]:
+    """Return what the upstream lists, the session to go on with, and the URL to which it has moved for good, if any.
+
+    Of an upstream that lists none of the selected refs git is asked, which sees them all. Git itself never follows a
+    redirect. Where it meets one, we do, and it is asked again at the end of the way.
+    """
+    if probed is not None and probed.refs:
+        return probed, session, ""
+    refspecs = session.order.refspecs
+    try:
+        return listing.of_text(session.list(), refspecs), session, ""
+    except GitError as error:
+        if not _REDIRECTED.search(error.detail):
+            raise _explained(error, session.contact) from None
+    followed = redirects.follow(session.contact, route_to=session.order.route_to)
+    session = replace(session, contact=followed.contact)
+    moved_to = followed.contact.url.url if followed.permanent else ""
+    return listing.of_text(session.list(), refspecs), session, moved_to
+
+
+def _explained(error: GitError, contact: Contact) -> GitError:
+    """Return a failure with its remedy, where git's words have none."""
+    if "host key verification failed" not in error.detail.lower():
+        return error
+    host = contact.url.host
+    return Blocked(
+        f"the server of {host} shows a host key that is not one of those pinned for it. If the change was announced, "
+        f"compare and accept the new one: `manage.py host keys {host}`"
+    )
+
+
+def _check_empty(session: Session, *, had_refs: bool) -> None:
+    """Believe an empty listing only of a git server, and only of one that never listed anything.
+
+    Of a web page in the place of a repository git makes a repository without refs, by its older protocol; it is
+    asked again, with its packets written down: a page sends none.
+    """
+    if had_refs:
+        raise GitError(
+            Outcome.EMPTIED, "the upstream lists no refs at all, though it had some: nothing was changed"
+        )
+    trace = session.staging / "packets"
+    session.list(trace=trace)
+    if not trace.exists() or "<" not in trace.read_text(errors="replace"):
+        raise GitError(
+            Outcome.GONE, "the upstream answers, but not as a git server: see that the URL is right"
+        )

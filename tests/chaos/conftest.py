@@ -1,0 +1,1 @@
+from tests.making import new_tracker  # noqa: F401

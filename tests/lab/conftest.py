@@ -1,0 +1,3 @@
+"""The fixtures of the lab."""
+
+from tests.lab.fixtures import git_server, make_upstream, request_log  # noqa: F401

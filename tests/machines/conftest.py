@@ -1,0 +1,1 @@
+from tests.making import configure, new_tracker, repositories_folder  # noqa: F401

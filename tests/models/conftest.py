@@ -1,0 +1,1 @@
+from tests.making import configure, make_mirror  # noqa: F401

@@ -1,0 +1,33 @@
+"""One mirror through imports and checks, of a real git server."""
+
+from mirroring.models import ImportState
+from mirroring.scheduler import importing
+from mirroring.scheduler.heartbeat import InFlight
+from mirroring.tracker.connection import RunClock
+from tests.making import LEASE, build_mirror
+from tests.scheduler.desk import to_the_door
+
+
+class RoundTrip:
+    def __init__(self, fleet, server, upstream):
+        self.fleet, self.server, self.upstream = fleet, server, upstream
+        self.url = server.add(upstream.name, upstream.path)
+
+    def imported(self, url="", **mirror):
+        made = build_mirror(url=url or self.url, mirror=mirror)
+        self.import_again(made)
+        return made
+
+    def import_again(self, mirror):
+        tracker = self.fleet.tracker
+        now = tracker.now()
+        ImportState.objects.filter(pk=mirror.pk, import_due_at__isnull=False).update(import_due_at=now)
+        [claim] = ImportState.objects.filter(pk=mirror.pk).claim_due(1, now=now, until=now + LEASE)
+        assert to_the_door(claim, tracker) == "scheduled"
+        place = importing.Place(tracker, RunClock(now), in_flight=InFlight(), worker="w", wake=lambda: None)
+        importing.update_mirror(claim, place=place)
+
+    def checked(self, mirror):
+        """Have the check due now, and run the checker."""
+        ImportState.objects.filter(pk=mirror.pk).update(check_due_at=self.fleet.tracker.now())
+        return self.fleet.run()

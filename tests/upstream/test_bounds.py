@@ -1,0 +1,227 @@
+"""What an upstream can take of this machine: memory, disk, time. Each bound is met by a real server."""
+
+import math
+import os
+import resource
+import socket
+import time
+from datetime import timedelta
+from random import Random
+
+import pytest
+
+from mirroring.models import Host
+from mirroring.rules.outcomes import Outcome
+from mirroring.upstream import bounds, confinement, reaching, urls
+from mirroring.upstream.bounds import Bounds
+from mirroring.upstream.confinement import Limits
+from mirroring.upstream.errors import GitError
+from mirroring.upstream.listing import Known
+from mirroring.upstream.probe import Way
+from mirroring.upstream.process import StopHandle, run, without_remote
+from tests.lab import fast_import, hostile
+from tests.lab.fast_import import Stream
+from tests.making import refs_of
+
+pytestmark = pytest.mark.one_database
+
+
+def failure(bring, url, **options):
+    with pytest.raises(GitError) as caught:
+        bring(url, **options)
+    return caught.value
+
+
+def test_a_repository_over_the_limit_is_too_big_and_leaves_nothing(bring, heavy, git_server, repository):
+    error = failure(bring, git_server.add("heavy", heavy), limits=Bounds(repository_mb=1))
+
+    assert error.outcome is Outcome.TOO_BIG
+    assert "repository_limit_mb" in error.detail
+    assert bounds.size_of(repository.path) < 100_000
+    assert not list((repository.path / "incoming").iterdir())
+
+
+def test_what_grows_between_two_looks_is_stopped_by_the_kernel(bring, heavy, git_server, monkeypatch):
+    monkeypatch.setattr(bounds, "size_of", lambda folder: 0)
+
+    assert (
+        failure(bring, git_server.add("heavy", heavy), limits=Bounds(repository_mb=1)).outcome
+        is Outcome.TOO_BIG
+    )
+
+
+def test_what_the_mirror_holds_already_counts(bring, heavy, git_server, repository):
+    url = git_server.add("heavy", heavy)
+    bring(url)
+    before = refs_of(repository.path)
+    more = Stream(Random(2))
+    more.commit("refs/heads/new", files={"small": "new\n"})
+    fast_import.feed(heavy, more)
+
+    assert failure(bring, url, limits=Bounds(repository_mb=1)).outcome is Outcome.TOO_BIG
+    assert refs_of(repository.path) == before
+    assert bring(url, limits=Bounds(repository_mb=10)).refs_changed == 1
+
+
+def test_below_the_floor_nothing_is_started(bring, upstream, git_server, request_log, monkeypatch):
+    usage = type("Usage", (), {"total": 100 << 30, "free": 900 << 20})
+    monkeypatch.setattr(bounds.shutil, "disk_usage", lambda path: usage)
+
+    error = failure(bring, git_server.add(upstream.name, upstream.path), limits=Bounds(disk_floor_mb=1024))
+
+    assert (error.outcome, "900 MB" in error.detail) == (Outcome.RESOURCE, True)
+    assert not request_log.exists() or request_log.read_text() == ""
+
+
+def test_what_runs_may_use_the_upper_half_of_the_floor_and_is_stopped_below(monkeypatch, tmp_path):
+    usage = type("Usage", (), {"total": 100 << 30, "free": 600 << 20})
+    monkeypatch.setattr(bounds.shutil, "disk_usage", lambda path: usage)
+    watch = bounds.Watch(tmp_path, bounds=Bounds(disk_floor_mb=1024), held=0)
+    watch()
+    usage.free = 500 << 20
+    watch._next = 0
+
+    with pytest.raises(GitError, match="500 MB of the disk") as caught:
+        watch()
+    assert caught.value.outcome is Outcome.RESOURCE
+
+
+def test_on_a_small_disk_the_floor_is_a_twentieth_of_it(monkeypatch):
+    usage = type("Usage", (), {"total": 100 << 20, "free": 6 << 20})
+    monkeypatch.setattr(bounds.shutil, "disk_usage", lambda path: usage)
+
+    assert bounds.shortage(1024) == ""
+    usage.free = 4 << 20
+    assert "less than the floor of 5 MB" in bounds.shortage(1024)
+
+
+@pytest.mark.skipif(not confinement.limits(Limits(memory=1)), reason="no prlimit here")
+def test_a_command_and_its_children_are_held_to_their_memory(tmp_path):
+    def attempt(memory):
+        allocate = "import sys; block = bytearray(200 << 20); print(len(block))"
+        command = ["sh", "-c", f"/usr/bin/env python3 -c '{allocate}'"]
+        return run(
+            command,
+            environment={"PATH": os.environ["PATH"]},
+            timeout=timedelta(seconds=20),
+            stop=StopHandle(),
+            limits=Limits(memory=memory),
+        )
+
+    assert attempt(2 << 30).strip() == str(200 << 20)
+    with pytest.raises(GitError):
+        attempt(128 << 20)
+    assert resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY
+
+
+def test_a_limit_of_our_own_that_is_lower_stays():
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, hard))
+    try:
+        assert confinement.limits(Limits(file_size=2 << 30))[-2:] == (f"--fsize={1 << 30}", "--")
+        assert confinement.limits(Limits(file_size=1 << 20))[-2:] == (f"--fsize={1 << 20}", "--")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "drip"])
+def test_a_server_that_sends_next_to_nothing_is_given_up_while_it_lists(
+    behaviour, bring, upstream, git_server
+):
+    url = git_server.add(upstream.name, upstream.path, behaviour=behaviour)
+    began = time.monotonic()
+
+    error = failure(bring, url, seconds=60, limits=Bounds(idle=timedelta(seconds=2)))
+
+    assert error.outcome is Outcome.HUNG
+    assert time.monotonic() - began < 20
+
+
+def test_a_server_that_takes_no_connection_is_given_up_before_git_is_started(bring, monkeypatch):
+    monkeypatch.setattr(reaching, "CONNECT_SECONDS", 0.5)
+    began = time.monotonic()
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        waiting = [socket.socket() for _ in range(3)]  # They fill its queue: it answers nobody else.
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(deaf.getsockname())
+        time.sleep(0.1)
+        error = failure(bring, f"http://127.0.0.1:{deaf.getsockname()[1]}/x.git")
+        for each in waiting:
+            each.close()
+
+    assert "connection timed out" in error.detail
+    assert time.monotonic() - began < 5
+
+
+def test_a_listing_without_end_is_too_big(bring, upstream, git_server, monkeypatch):
+    from mirroring.upstream import asking
+
+    monkeypatch.setattr(asking, "LISTING_LIMIT", 100)
+
+    error = failure(bring, git_server.add(upstream.name, upstream.path))
+
+    assert error.outcome is Outcome.TOO_BIG
+
+
+def test_what_a_server_inside_says_is_not_kept(bring, upstream, git_server):
+    # The lab's servers are not public, so not even the text of a refusal is told.
+    url = git_server.add(upstream.name, upstream.path, behaviour="says:internal secret")
+
+    error = failure(bring, url)
+
+    assert "internal secret" not in error.detail
+    assert "403" in error.detail
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (
+            "remote: token=1\nfatal: unable to access 'u': error: 403",
+            "fatal: unable to access 'u': error: 403",
+        ),
+        ("fatal: remote error: token=1", "fatal: remote error:"),
+        ("fatal: protocol error: bad line length character: +PON", "fatal: protocol error:"),
+    ],
+)
+def test_the_words_of_a_server_are_cut_out(said, kept):
+    assert without_remote(said).strip() == kept
+
+
+@pytest.fixture
+def endless(settings):
+    """The URL of a server that lists half a gigabyte: without the bound git would take it all, with it not."""
+    settings.GIT_MEMORY_MB = 300
+    begin = hostile.packet(b"# service=git-upload-pack\n") + b"0000"
+    line = hostile.packet(b"1" * 40 + b" refs/heads/" + b"x" * 200 + b"\n")
+
+    def deed(exchange):
+        exchange.head(200, hostile.ADVERTISED)
+        exchange.send(begin)
+        for _ in range(500):
+            exchange.send(line * 4_000)
+
+    server = hostile.HostileServer({"x": deed}, addresses=[("127.0.0.1", 0)], note=lambda *_, **__: None)
+    with server:
+        yield f"http://127.0.0.1:{server.port}/x/x.git"
+
+
+def test_a_server_that_lists_without_end_is_stopped_before_it_takes_the_memory(bring, endless):
+    error = failure(bring, endless, seconds=100)
+
+    assert error.outcome is Outcome.TOO_BIG
+    assert "lists more than git can hold in memory" in error.detail
+
+
+def test_a_check_by_git_is_stopped_before_it_takes_the_memory_too(endless):
+    known = Known(urls.parse(endless), Host(name="127.0.0.1"), ("+refs/*:refs/*",), Way.GIT)
+    by_git = known.ask(until=math.inf, for_whom=None).by_git
+    assert by_git is not None
+
+    with pytest.raises(GitError) as caught:
+        by_git()
+
+    assert caught.value.outcome is Outcome.TOO_BIG
