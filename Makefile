@@ -8,7 +8,7 @@ LONG := $(VENV)/python -m pytest -n 0 -m long
 # `check --deploy` looks at the settings as they are in production.
 PRODUCTION := MIRRORING_STATE=.build/check PUBLIC_URL=https://mirrors.example.org ALLOWED_HOSTS=mirrors.example.org
 LOCK := .build/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-header --upgrade
+	--no-emit-index-url --no-strip-extras --no-header --upgrade
 
 # What fails beside the others is named, and run once more alone: some tests hold real processes to a time.
 AGAIN := -n 0 --dist no --last-failed --last-failed-no-failures none
