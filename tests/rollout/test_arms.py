@@ -1,6 +1,7 @@
 """Flags by mirror and by host: the mirrors that have one are held against those that have it not, at the same time."""
 
 from datetime import timedelta
+from decimal import Decimal
 from itertools import count
 
 import pytest
@@ -11,6 +12,9 @@ from tests.rollout.making import SHARED_BY_MIRROR, Course
 
 pytestmark = pytest.mark.django_db
 MIRRORS = 40
+FIRST_ID = 1_000_000
+"""The share that a mirror is in follows from its id: fixed ids, so that the arms are the same in every run."""
+
 EFFECTS = """
 effects:
   - {metric: import_failures, direction: at_most, bound: 1.5, kind: ratio}
@@ -90,10 +94,20 @@ def fleet(course, defined) -> Fleet:
     """Forty mirrors on eight hosts, none of them due, and a flag by mirror."""
     later = course.at(86_400)
     mirrors = [
-        build_mirror(url=f"https://git-{number % 8}.example.org/p-{number}.git", next_execution_at=later)
+        build_mirror(
+            url=f"https://git-{number % 8}.example.org/p-{number}.git",
+            mirror={"pk": FIRST_ID + number},
+            next_execution_at=later,
+        )
         for number in range(MIRRORS)
     ]
     return Fleet(course, defined("mirror"), mirrors)
+
+
+def in_share(flag: str, mirror, percentage: str) -> bool:
+    from mirroring.flags.actors import Actor, within_share
+
+    return within_share(flag, Actor.of_mirror(mirror), Decimal(percentage))
 
 
 def start(fleet, *steps, interval=60, **wanted):
@@ -234,8 +248,9 @@ def test_too_few_imports_hold_it_until_there_are_enough(fleet):
 def test_a_share_that_no_mirror_is_in_is_left_after_its_interval(fleet):
     from mirroring.models import Mirror
 
-    Mirror.objects.exclude(pk=fleet.mirrors[0].pk).update(deleted_at=fleet.course.at(0))
-    fleet.mirrors = fleet.mirrors[:1]
+    outside = next(mirror for mirror in fleet.mirrors if not in_share(fleet.flag, mirror, "1"))
+    Mirror.objects.exclude(pk=outside.pk).update(deleted_at=fleet.course.at(0))
+    fleet.mirrors = [outside]
     rollout = start(fleet, "1", "100", interval=30)
     assert rollout.arm_sizes["on"] == 0
 
