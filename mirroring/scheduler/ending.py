@@ -53,8 +53,8 @@ class Ending:
         )
 
 
-def settle(claim: Claim, ending: Ending, *, configured: SchedulingSettings, now: datetime) -> None:
-    """Write how the import ended, if it is still ours to write: the row, then the attempt."""
+def settle(claim: Claim, ending: Ending, *, configured: SchedulingSettings, now: datetime) -> bool:
+    """Write how the import ended, if it is still ours to write: the row, then the attempt. False: it is not."""
     # Both or none: an attempt left open beside a row at rest would stay open for ever.
     with transaction.atomic():
         row = ImportState.objects.held(claim, now=now).filter(status__in=IN_FLIGHT).first()
@@ -73,6 +73,7 @@ def settle(claim: Claim, ending: Ending, *, configured: SchedulingSettings, now:
         "refs": ending.refs_changed,
     }
     logger.info("import ended", extra=fields)
+    return settled
 
 
 def _come_to_rest(row: ImportState, ending: Ending, *, configured: SchedulingSettings, now: datetime) -> bool:

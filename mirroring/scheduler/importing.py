@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.db.models import Q
@@ -60,12 +60,29 @@ def update_mirror(claim: Claim, *, place: Place) -> Outcome | None:
         chosen = Mirror.objects.select_related("group", "host", "credential__group", "state")
         mirror = chosen.get(pk=claim.mirror_id)
         ending = _import(mirror, claim, configured=configured, clock=place.clock, stop=stop)
-    _patiently(
+    _end(claim, ending, host_id=mirror.host_id, began=began, configured=configured, place=place)
+    return ending.outcome
+
+
+def _end(
+    claim: Claim,
+    ending: Ending,
+    *,
+    host_id: int,
+    began: datetime,
+    configured: SchedulingSettings,
+    place: Place,
+) -> None:
+    """Bring the row to rest and free the slot.
+
+    A row whose claim ran out keeps its slot until repair takes both: a clock that jumps back would revive it alone.
+    """
+    settled = _patiently(
         lambda: settle(claim, ending, configured=configured, now=place.clock.now()), configured=configured
     )
-    tell_host(mirror.host_id, ending, began=began, configured=configured, now=place.clock.now())
-    _free(claim, place=place)
-    return ending.outcome
+    tell_host(host_id, ending, began=began, configured=configured, now=place.clock.now())
+    if (settled or not _in_flight(claim)) and place.tracker.release(claim.token):
+        place.wake()
 
 
 def _without_slot(claim: Claim, *, place: Place) -> Outcome:
@@ -107,9 +124,14 @@ def _stale(claim: Claim, *, place: Place) -> None:
     scheduled.filter(Q(active=False) | Q(cancel_requested=True)).settle(
         Status.CANCELED, now=now, outcome=Outcome.CANCELED, next_execution_at=now
     )
-    if not ImportState.objects.in_flight().filter(mirror_id=claim.mirror_id, epoch=claim.epoch).exists():
+    if not _in_flight(claim):
         place.tracker.forget(claim.token)
         ImportState.objects.give_back([claim], now=now)
+
+
+def _in_flight(claim: Claim) -> bool:
+    """Say whether the row still stands under this claim, be it run out or not."""
+    return ImportState.objects.in_flight().filter(mirror_id=claim.mirror_id, epoch=claim.epoch).exists()
 
 
 def _import(
@@ -160,7 +182,7 @@ def _fetch(
     return Ending.of_success(fetched, inputs=mirror.inputs)
 
 
-def _patiently(write: Callable[[], None], *, configured: SchedulingSettings) -> None:
+def _patiently(write: Callable[[], bool], *, configured: SchedulingSettings) -> bool:
     """Write although the database may be away for a moment: while the claim stands, what was done is worth keeping."""
     until = time.monotonic() + configured.lease_seconds / 2
     while True:
@@ -172,8 +194,3 @@ def _patiently(write: Callable[[], None], *, configured: SchedulingSettings) -> 
             logger.warning("the database is away: the end of an import waits to be written")
             time.sleep(0.5)
             close_old_connections()
-
-
-def _free(claim: Claim, *, place: Place) -> None:
-    if place.tracker.release(claim.token):
-        place.wake()

@@ -125,11 +125,14 @@ class Stage:
         place = self.place(worker)
         stopped = running.stop.stopped
         how = ending.Ending(stopped.outcome) if stopped else ending.Ending(outcome, signal=signal)
-        now, configured = self.tracker.now(), SchedulingSettings.current()
-        ending.settle(running.claim, how, configured=configured, now=now)
-        host = Mirror.objects.get(pk=running.claim.mirror_id).host_id
-        ending.tell_host(host, how, began=now, configured=configured, now=now)
-        importing._free(running.claim, place=place)
+        importing._end(
+            running.claim,
+            how,
+            host_id=Mirror.objects.get(pk=running.claim.mirror_id).host_id,
+            began=self.tracker.now(),
+            configured=SchedulingSettings.current(),
+            place=place,
+        )
 
     def fail(self, host: Host, *, times: int) -> None:
         """Let imports of a host find nobody there."""

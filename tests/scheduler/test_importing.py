@@ -386,6 +386,19 @@ def test_an_import_that_was_given_up_by_repair_says_nothing_more(works, tracker)
 
 
 @pytest.mark.django_db(transaction=True)
+def test_an_import_that_ends_after_its_claim_ran_out_leaves_its_slot_to_repair(works, tracker):
+    """Both would stand again if the server's clock jumped back, and a row in flight has a slot."""
+    mirror = works.mirror()
+    running = works.running(works.scheduled(mirror), behaviour="slow:0.7")
+    expire(mirror)
+
+    assert running.join() is Outcome.FENCED
+
+    assert state_of(mirror).status == "started"
+    assert counts(tracker) == (0, 1)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_heartbeat_keeps_slot_and_claim_of_a_long_import(works, tracker, configure):
     mirror = works.mirror()
     running = works.running(works.scheduled(mirror))
