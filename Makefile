@@ -65,8 +65,8 @@ chaos: setup ## kill, stop, cut off and starve every part at random, and verify 
 attack: setup ## do to the stack what hostile upstreams can, on a network of its own, and verify that nothing comes of it (SEED, ATTACK_ONLY, ...)
 	@$(VENV)/python -m tests.acceptance.attack
 
-mutants: setup ## plant every fault of tests/mutants and see its test fail
-	@$(VENV)/python -m tests.mutants.run
+mutants: setup ## plant every fault of tests/mutants and see its test fail (PROVEN=1: the suite has passed on this code)
+	@$(VENV)/python -m tests.mutants.run $(if $(PROVEN),--proven)
 
 bench: setup ## measure every row of the performance table beside its peers (FULL=1 for the sizes of the table, SEED, ROWS)
 	@$(VENV)/python -m bench --size $(if $(FULL),full,quick) $(if $(SEED),--seed $(SEED)) $(ROWS)

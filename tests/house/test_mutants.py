@@ -99,3 +99,10 @@ def test_a_name_chooses_one_patch_and_a_wrong_name_is_refused(project, capsys):
     assert run.main(["minus"], root=project) == 0
     assert run.main(["typo"], root=project) == 1
     assert "No such patch: typo" in capsys.readouterr().out
+
+
+def test_what_the_suite_has_shown_is_not_shown_again(project, capsys):
+    plant(project, "minus", test="test_is_wrong_anyway")
+
+    assert run.main(["--proven"], root=project) == 0
+    assert "mutants ok: 1 of 1 caught" in capsys.readouterr().out

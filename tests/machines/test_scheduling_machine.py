@@ -23,6 +23,7 @@ from mirroring.rules.hosts import FAILURES_BEFORE_COOLING, Signal
 from mirroring.rules.outcomes import Outcome
 from mirroring.rules.states import Status
 from mirroring.tracker.job_tracker import Pool
+from tests.machines import SAME_EACH_TIME
 from tests.machines.stage import DELAY, LEASE, Stage
 from tests.scheduler.desk import POSITIONS, TRACKED, turn
 
@@ -286,7 +287,7 @@ SHORT = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(SHORT, max_examples=150, stateful_step_count=60, derandomize=False, print_blob=True)
+LONG = settings(SHORT, max_examples=100, stateful_step_count=60, derandomize=SAME_EACH_TIME, print_blob=True)
 
 
 def run(tracker: object, profile: settings) -> None:
