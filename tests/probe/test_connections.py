@@ -260,7 +260,8 @@ class Tunnel:
         head = client.recv(4096).decode()
         self.asked.append(head.split("\r\n")[0])
         if self.refuses:
-            client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            with client:
+                client.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
             return
         other = socket.create_connection(("127.0.0.1", int(head.split()[1].rpartition(":")[2])))
         client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -280,4 +281,5 @@ class Tunnel:
 def tunnel():
     made = Tunnel()
     yield made
+    made.listening.shutdown(socket.SHUT_RDWR)  # Ends the accept that waits.
     made.listening.close()
