@@ -87,10 +87,10 @@ def _git(name: str, pushes: Pushes, folder: Path, words: tuple[str, ...]) -> Con
 
 def _ours(name: str, pushes: Pushes, folder: Path, *, probes: bool) -> Contender:
     """Return an import as a worker makes it, without its row: lists, fetches, and lets readers see the refs."""
+    from mirroring.upstream.disk.repository import Repository
     from mirroring.upstream.fetch import fetch
-    from mirroring.upstream.process import StopHandle
-    from mirroring.upstream.repository import Repository
-    from mirroring.upstream.session import Order
+    from mirroring.upstream.git.process import StopHandle
+    from mirroring.upstream.transfer.session import Order
 
     repository, epochs, turns = Repository(folder / f"ours-{probes}.git"), count_up(1), count_up(1)
 

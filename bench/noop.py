@@ -123,9 +123,9 @@ class Checker:
         """Ask all once; return whose answers are not as they were the time before."""
         from mirroring.models import Host
         from mirroring.tasks import PROBER
-        from mirroring.upstream import urls
-        from mirroring.upstream.listing import Known
-        from mirroring.upstream.probe import Way
+        from mirroring.upstream.client.probe import Way
+        from mirroring.upstream.policy import urls
+        from mirroring.upstream.transfer.listing import Known
 
         host = Host(name=urls.parse(self.served.urls[0]).host, ca_bundle=str(self.served.bundle or ""))
         until = time.monotonic() + WAIT_SECONDS
@@ -158,7 +158,7 @@ class RawTurn:
     """The floor, as often as ours."""
 
     def __init__(self, served: Served, ours: Checker) -> None:
-        from mirroring.upstream import protocol
+        from mirroring.upstream.client import protocol
 
         body = protocol.ls_refs(protocol.prefixes(REFSPECS), object_format=protocol.ObjectFormat.SHA1)
         self._loop = RawLoop(served.host, served.port, body)

@@ -12,7 +12,7 @@ from typing import Any
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from mirroring.upstream.guard import VARIABLE, AllowList
+from mirroring.upstream.policy.guard import VARIABLE, AllowList
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()

@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from mirroring.chatops import configuration
 from mirroring.flags import usage
-from mirroring.upstream import git_version
+from mirroring.upstream.git import git_version
 
 
 @register()

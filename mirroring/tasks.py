@@ -21,7 +21,7 @@ from mirroring.scheduler import repair as repairing
 from mirroring.scheduler.heartbeat import InFlight
 from mirroring.tracker.connection import RunClock, connect
 from mirroring.tracker.job_tracker import TrackerDown
-from mirroring.upstream.prober import Prober
+from mirroring.upstream.client.prober import Prober
 
 logger = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from mirroring.scheduler.heartbeat import INTERVAL, SHUT_DOWN, Heart
 from mirroring.scheduler.janitor import kill_orphans
 from mirroring.tracker.connection import connect
 from mirroring.tracker.job_tracker import TrackerDown
-from mirroring.upstream.credentials import sweep_keys
-from mirroring.upstream.leash import LEASH
+from mirroring.upstream.access.credentials import sweep_keys
+from mirroring.upstream.git.leash import LEASH
 
 logger = logging.getLogger(__name__)
 

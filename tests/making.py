@@ -31,7 +31,7 @@ def build_mirror(
     name: str = "", *, url: str = "https://git.example.org/team/project.git", mirror=None, **state
 ):
     from mirroring.models import Group, Host, ImportState, Mirror
-    from mirroring.upstream import urls
+    from mirroring.upstream.policy import urls
 
     host, _ = Host.objects.get_or_create(name=urls.parse(url).host, defaults={"slots": PROVEN})
     group, _ = Group.objects.get_or_create(name="default")

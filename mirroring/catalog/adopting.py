@@ -13,8 +13,8 @@ from mirroring.catalog.errors import AlreadyMirrored, CatalogError
 from mirroring.catalog.lists import Adoption
 from mirroring.catalog.wanted import Wanted
 from mirroring.models import Mirror
-from mirroring.upstream import adoption, folders, original
-from mirroring.upstream.process import StopHandle
+from mirroring.upstream.disk import adoption, folders, original
+from mirroring.upstream.git.process import StopHandle
 
 logger = logging.getLogger(__name__)
 

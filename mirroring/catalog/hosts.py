@@ -10,8 +10,9 @@ from django.db import transaction
 from mirroring.catalog.adding import hosts_named
 from mirroring.catalog.errors import Invalid, NothingToChange, Unknown
 from mirroring.models import Host
-from mirroring.upstream import contact, ssh, urls
+from mirroring.upstream.access import contact, ssh
 from mirroring.upstream.errors import GitError
+from mirroring.upstream.policy import urls
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from mirroring.catalog.acting import reread
 from mirroring.catalog.errors import NameTaken, NotNow
 from mirroring.catalog.wanted import check_name
 from mirroring.models import ImportState, Mirror
-from mirroring.upstream import folders
+from mirroring.upstream.disk import folders
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,9 @@ from django.core.exceptions import ValidationError
 from mirroring.catalog.errors import Invalid, NotNow
 from mirroring.models import Credential, OnDivergence, RefSelection
 from mirroring.models.group import PATH_SEGMENT
-from mirroring.upstream import contact, urls
+from mirroring.upstream.access import contact
 from mirroring.upstream.errors import Blocked
+from mirroring.upstream.policy import urls
 
 DEFAULT_GROUP = "default"
 MAX_PATTERNS = 100

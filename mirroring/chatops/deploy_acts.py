@@ -13,7 +13,7 @@ from mirroring import revision
 from mirroring.chatops import configuration, environments
 from mirroring.chatops.act import Act, ActFailed, Answer, Caller
 from mirroring.models import Mirror
-from mirroring.upstream import ancestry
+from mirroring.upstream.disk import ancestry
 from mirroring.upstream.errors import GitError
 
 

@@ -6,9 +6,9 @@ from django.db import DatabaseError
 
 from mirroring.models import Credential, Mirror
 from mirroring.rules.outcomes import SUCCESSES, Outcome
-from mirroring.upstream import urls
-from mirroring.upstream.credentials import Secret
-from mirroring.upstream.unsealing import secret_for
+from mirroring.upstream.access.credentials import Secret
+from mirroring.upstream.access.unsealing import secret_for
+from mirroring.upstream.policy import urls
 
 NOTED_EVERY = timedelta(minutes=1)
 

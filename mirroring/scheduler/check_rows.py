@@ -9,13 +9,13 @@ from mirroring.flags.readings import is_on
 from mirroring.flags.registry import FlagName
 from mirroring.models import Credential, Host, Mirror
 from mirroring.models.mirror import inputs, refspecs
-from mirroring.upstream import urls
-from mirroring.upstream.credentials import Secret
-from mirroring.upstream.listing import Known
-from mirroring.upstream.probe import Way, sealed
-from mirroring.upstream.prober import PER_HOST
-from mirroring.upstream.unsealing import secret_for
-from mirroring.upstream.urls import UpstreamURL
+from mirroring.upstream.access.credentials import Secret
+from mirroring.upstream.access.unsealing import secret_for
+from mirroring.upstream.client.probe import Way, sealed
+from mirroring.upstream.client.prober import PER_HOST
+from mirroring.upstream.policy import urls
+from mirroring.upstream.policy.urls import UpstreamURL
+from mirroring.upstream.transfer.listing import Known
 
 _FIELDS = (
     "pk",

@@ -22,11 +22,11 @@ from mirroring.models.database import is_writable
 from mirroring.scheduler.check_rows import Batch, Row, read_rows
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
+from mirroring.upstream.client.probe import Way
+from mirroring.upstream.client.prober import Answer, Doubt, Prober
 from mirroring.upstream.errors import GitError
-from mirroring.upstream.listing import Known
-from mirroring.upstream.probe import Way
-from mirroring.upstream.prober import Answer, Doubt, Prober
-from mirroring.upstream.urls import BadURL
+from mirroring.upstream.policy.urls import BadURL
+from mirroring.upstream.transfer.listing import Known
 
 logger = logging.getLogger(__name__)
 

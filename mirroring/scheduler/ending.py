@@ -14,9 +14,9 @@ from mirroring.rules.hosts import Report, Signal
 from mirroring.rules.outcomes import SUCCESSES, Outcome, signal_of
 from mirroring.rules.policies import POLICIES, judge
 from mirroring.rules.states import IN_FLIGHT
+from mirroring.upstream.client.probe import sealed
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.fetch import Fetched
-from mirroring.upstream.probe import sealed
 
 logger = logging.getLogger(__name__)
 

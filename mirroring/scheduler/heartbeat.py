@@ -14,9 +14,9 @@ from mirroring.flags.readings import read_all
 from mirroring.models import Claim, ImportState, SchedulingSettings
 from mirroring.rules.outcomes import Outcome
 from mirroring.tracker.job_tracker import JobTracker, TrackerDown
-from mirroring.upstream.bounds import shortage
-from mirroring.upstream.leash import LEASH
-from mirroring.upstream.process import StopHandle, Stopped
+from mirroring.upstream.git.bounds import shortage
+from mirroring.upstream.git.leash import LEASH
+from mirroring.upstream.git.process import StopHandle, Stopped
 
 logger = logging.getLogger(__name__)
 

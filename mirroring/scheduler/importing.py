@@ -18,13 +18,13 @@ from mirroring.scheduler.ending import Ending, settle, tell_host
 from mirroring.scheduler.heartbeat import InFlight
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
-from mirroring.upstream import contact
-from mirroring.upstream.bounds import Bounds
+from mirroring.upstream.access import contact
+from mirroring.upstream.disk.repository import Repository
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.fetch import Fetched, fetch
-from mirroring.upstream.process import StopHandle
-from mirroring.upstream.repository import Repository
-from mirroring.upstream.session import Order
+from mirroring.upstream.git.bounds import Bounds
+from mirroring.upstream.git.process import StopHandle
+from mirroring.upstream.transfer.session import Order
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from mirroring.models import ImportState
 from mirroring.rules.states import IN_FLIGHT
-from mirroring.upstream.process import kill_group
+from mirroring.upstream.git.process import kill_group
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from mirroring.rules.outcomes import Outcome
 from mirroring.rules.states import AT_REST, IN_FLIGHT, Status
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker, Lease, Pool
-from mirroring.upstream.repository import Repository
+from mirroring.upstream.disk.repository import Repository
 
 logger = logging.getLogger(__name__)
 

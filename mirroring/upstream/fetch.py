@@ -5,16 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import contact, divergence, folders, listing, redirects, refs
-from mirroring.upstream.bounds import shortage
-from mirroring.upstream.contact import Contact
+from mirroring.upstream.access import contact, redirects
+from mirroring.upstream.access.contact import Contact
+from mirroring.upstream.client.protocol import ObjectFormat
+from mirroring.upstream.disk import divergence, folders, refs
+from mirroring.upstream.disk.repository import fenced
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.listing import Listed
-from mirroring.upstream.process import StopHandle
-from mirroring.upstream.protocol import ObjectFormat
-from mirroring.upstream.repository import fenced
-from mirroring.upstream.session import Order, Remaining, Session
-from mirroring.upstream.staging import stage
+from mirroring.upstream.git.bounds import shortage
+from mirroring.upstream.git.process import StopHandle
+from mirroring.upstream.transfer import listing
+from mirroring.upstream.transfer.listing import Listed
+from mirroring.upstream.transfer.session import Order, Remaining, Session
+from mirroring.upstream.transfer.staging import stage
 
 _REDIRECTED = re.compile(r"returned error: 30[12378]\b")
 

@@ -11,7 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
 
 from mirroring.models import Mirror
-from mirroring.upstream import serving
+from mirroring.upstream.git import serving
 from mirroring.web import git_body
 from mirroring.web.git_access import RETRY_AFTER_SECONDS, allowed_mirror
 from mirroring.web.refusal import Refused, answers_refusals

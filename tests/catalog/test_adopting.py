@@ -112,10 +112,10 @@ def test_the_first_import_fetches_only_what_is_new(tmp_path, git_server, request
 
 
 def import_from(mirror):
+    from mirroring.upstream.disk.repository import Repository
     from mirroring.upstream.fetch import fetch
-    from mirroring.upstream.process import StopHandle
-    from mirroring.upstream.repository import Repository
-    from mirroring.upstream.session import Order
+    from mirroring.upstream.git.process import StopHandle
+    from mirroring.upstream.transfer.session import Order
 
     order = Order(
         repository=Repository(mirror.repository),

@@ -18,7 +18,7 @@ from mirroring.scheduler import ending, importing, repair
 from mirroring.scheduler.heartbeat import Heart, InFlight
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import TAG, JobTracker, Pool
-from mirroring.upstream.process import StopHandle
+from mirroring.upstream.git.process import StopHandle
 from tests.making import build_mirror
 from tests.scheduler.desk import Desk, to_the_door
 

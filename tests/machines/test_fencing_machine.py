@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from mirroring.upstream.process import GitError, StopHandle
-from mirroring.upstream.repository import Repository
+from mirroring.upstream.disk.repository import Repository
+from mirroring.upstream.git.process import GitError, StopHandle
 from tests.machines import SAME_EACH_TIME
 
 index = st.integers(min_value=0, max_value=10)

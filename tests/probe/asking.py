@@ -14,7 +14,7 @@ class Client:
     """One loop, one pool."""
 
     def __init__(self):
-        from mirroring.upstream.loop import Loop
+        from mirroring.upstream.client.loop import Loop
 
         self.loop = Loop()
         self.dialled = []
@@ -27,20 +27,20 @@ class Client:
         return LOOPBACK
 
     def digest(self, target, *, refspecs=HEADS, way=None, dial=None):
-        from mirroring.upstream.probe import Question, Way, check
+        from mirroring.upstream.client.probe import Question, Way, check
 
         question = Question(target, refspecs, way or Way.V2_SHA1)
         return self.loop.run(check(self.loop.pool, question, dial=dial or self.dial), seconds=20).digest
 
     def look(self, target, *, refspecs=HEADS):
-        from mirroring.upstream.probe import look
+        from mirroring.upstream.client.probe import look
 
         return self.loop.run(look(self.loop.pool, target, refspecs, dial=self.dial), seconds=20)
 
 
 def target(url, *, authorization=b"", **reached):
-    from mirroring.upstream.dialing import Origin
-    from mirroring.upstream.probe import Target
+    from mirroring.upstream.client.dialing import Origin
+    from mirroring.upstream.client.probe import Target
 
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]

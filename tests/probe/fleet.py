@@ -9,9 +9,9 @@ from mirroring.models import ImportState
 from mirroring.scheduler import checking
 from mirroring.scheduler.ending import next_due
 from mirroring.tracker.connection import RunClock
-from mirroring.upstream.loop import Loop
-from mirroring.upstream.probe import Way, sealed
-from mirroring.upstream.prober import Prober
+from mirroring.upstream.client.loop import Loop
+from mirroring.upstream.client.probe import Way, sealed
+from mirroring.upstream.client.prober import Prober
 from tests.making import build_mirror
 
 LONG_AGO = timedelta(hours=1)
@@ -51,8 +51,8 @@ class Fleet:
 
     def digest_now(self, mirror, way=Way.V2_SHA1):
         from mirroring.models import Host
-        from mirroring.upstream import urls
-        from mirroring.upstream.listing import Known
+        from mirroring.upstream.policy import urls
+        from mirroring.upstream.transfer.listing import Known
 
         known = Known(
             urls.parse(mirror.url), Host.objects.get(pk=mirror.host_id), tuple(mirror.refspecs), way

@@ -8,7 +8,7 @@ import pytest
 from mirroring.models import ImportState
 from mirroring.models.checks import Verdict
 from mirroring.scheduler import checking
-from mirroring.upstream.probe import Way
+from mirroring.upstream.client.probe import Way
 from tests.lab.memory_upstream import Refs, http
 from tests.making import state_of
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from mirroring.upstream.dialing import Unsupported
-from mirroring.upstream.probe import Refused, authorization
-from mirroring.upstream.protocol import BadAnswer
+from mirroring.upstream.client.dialing import Unsupported
+from mirroring.upstream.client.probe import Refused, authorization
+from mirroring.upstream.client.protocol import BadAnswer
 from tests.lab.memory_upstream import Refs, http
 from tests.probe.asking import LOOPBACK, target
 
@@ -78,7 +78,7 @@ def test_an_old_or_idle_connection_is_not_used_again(upstream, client, monkeypat
         client.digest(where)
         before = upstream.connections
         with monkeypatch.context() as patch:
-            patch.setattr(f"mirroring.upstream.connections.{limit}", 0.0)
+            patch.setattr(f"mirroring.upstream.client.connections.{limit}", 0.0)
             client.digest(where)
         assert upstream.connections == before + 1
 
@@ -87,9 +87,9 @@ def test_idle_connections_are_closed_and_never_too_many(upstream, client, monkey
     client.digest(target(upstream.url_of("a")))
     client.digest(target(upstream.url_of("a").replace("127.0.0.1", "other.invalid")))
     assert _tidied(client) == 2
-    monkeypatch.setattr("mirroring.upstream.connections.MOST_IDLE", 1)
+    monkeypatch.setattr("mirroring.upstream.client.connections.MOST_IDLE", 1)
     assert _tidied(client) == 1
-    monkeypatch.setattr("mirroring.upstream.connections.IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("mirroring.upstream.client.connections.IDLE_SECONDS", 0.0)
     assert _tidied(client) == 0
 
 
@@ -201,14 +201,14 @@ def test_an_answer_that_is_cut_off_is_no_answer(upstream, client):
 
 
 def test_a_bomb_is_stopped_before_it_is_unpacked(upstream, client, monkeypatch):
-    monkeypatch.setattr("mirroring.upstream.protocol.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("mirroring.upstream.client.protocol.MAX_BYTES", 1_000_000)
     upstream.special["a"] = lambda request: http(b"0" * 50_000_000, kind=RESULT, encoding="gzip")
     with pytest.raises(BadAnswer, match="too long"):
         client.digest(target(upstream.url_of("a")))
 
 
 def test_an_endless_answer_is_cut(upstream, client, monkeypatch):
-    monkeypatch.setattr("mirroring.upstream.protocol.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("mirroring.upstream.client.protocol.MAX_BYTES", 1_000_000)
     head = http(b"", kind=RESULT, encoding="chunked").removesuffix(b"0\r\n\r\n")
     upstream.special["a"] = lambda request: head + b"ffffffff\r\n" + b"0" * 1_000_001
     with pytest.raises(BadAnswer, match="too long"):

@@ -9,8 +9,8 @@ from mirroring.models.checks import CHECKS_OVERDUE
 from mirroring.scheduler import explain, repair
 from mirroring.scheduler.ending import next_due
 from mirroring.tracker.connection import RunClock
-from mirroring.upstream import listing
-from mirroring.upstream.probe import Way
+from mirroring.upstream.client.probe import Way
+from mirroring.upstream.transfer import listing
 from tests.lab.repositories import push_commits
 from tests.making import heads_and_tags, state_of
 from tests.probe.asking import commit

@@ -2,9 +2,9 @@
 
 import pytest
 
-from mirroring.upstream.dialing import Unsupported
-from mirroring.upstream.probe import Refused, Way
-from mirroring.upstream.protocol import BadAnswer, ObjectFormat
+from mirroring.upstream.client.dialing import Unsupported
+from mirroring.upstream.client.probe import Refused, Way
+from mirroring.upstream.client.protocol import BadAnswer, ObjectFormat
 from tests.lab.repositories import push_commits
 from tests.probe.asking import commit, git, target
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mirroring.upstream import protocol
-from mirroring.upstream.protocol import (
+from mirroring.upstream.client import protocol
+from mirroring.upstream.client.protocol import (
     BadAnswer,
     ObjectFormat,
     packet,

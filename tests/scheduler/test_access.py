@@ -8,7 +8,7 @@ import pytest
 from mirroring import catalog
 from mirroring.models import Credential, CredentialKind, ImportState
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import urls
+from mirroring.upstream.policy import urls
 from tests.catalog.test_credentials import keys_file  # noqa: F401
 from tests.making import heads_and_tags, refs_of, state_of
 

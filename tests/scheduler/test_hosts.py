@@ -168,7 +168,7 @@ def test_a_mirror_whose_credential_is_refused_twice_waits_and_goes_on_when_it_is
 
 
 def test_a_damaged_mirror_is_due_at_once_and_whole_after_the_next_import(works):
-    from mirroring.upstream.repository import Repository
+    from mirroring.upstream.disk.repository import Repository
     from tests.upstream.test_quarantine import damage, intact, push_commits
 
     mirror = works.mirror()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mirroring.scheduler.janitor import kill_orphans
-from mirroring.upstream.process import StopHandle
-from mirroring.upstream.repository import Repository
+from mirroring.upstream.disk.repository import Repository
+from mirroring.upstream.git.process import StopHandle
 from tests.making import LEASE, NOW, wait_until
 
 UNTIL = NOW + LEASE

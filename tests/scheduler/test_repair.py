@@ -11,8 +11,8 @@ from mirroring.rules.outcomes import Outcome
 from mirroring.scheduler import ending, repair
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import Door, Pool
-from mirroring.upstream.process import StopHandle
-from mirroring.upstream.repository import Repository
+from mirroring.upstream.disk.repository import Repository
+from mirroring.upstream.git.process import StopHandle
 from tests.making import LEASE, state_of
 from tests.scheduler.desk import POSITIONS, TRACKED, Desk, counts, to_the_door, turn
 from tests.scheduler.workshop import LONG_AGO, expire

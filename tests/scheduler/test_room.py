@@ -4,7 +4,7 @@ import pytest
 
 from mirroring.scheduler.explain import Verdict, explain
 from mirroring.scheduler.heartbeat import Heart, InFlight
-from mirroring.upstream import bounds
+from mirroring.upstream.git import bounds
 from tests.making import NOW, build_mirror
 
 pytestmark = pytest.mark.django_db

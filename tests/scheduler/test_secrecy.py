@@ -16,7 +16,7 @@ from mirroring.logs import FieldFormatter
 from mirroring.models import CredentialKind
 from mirroring.models.api_token import ApiToken, Scope
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import urls
+from mirroring.upstream.policy import urls
 from tests.catalog.test_credentials import keys_file  # noqa: F401
 from tests.lab.github_api import GitHubAPI, new_key
 from tests.making import state_of

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from mirroring.upstream import confinement
+from mirroring.upstream.git import confinement
 from tests.lab import fast_import
 from tests.lab.fast_import import Stream
 from tests.lab.fixtures import git_server, make_upstream, request_log, upstream, url  # noqa: F401
@@ -20,7 +20,7 @@ EVERYTHING = ("+refs/*:refs/*",)
 @pytest.fixture
 def repository(tmp_path: Path):
     """A repository that has not been made yet."""
-    from mirroring.upstream.repository import Repository
+    from mirroring.upstream.disk.repository import Repository
 
     return Repository(tmp_path / "ab" / "cd" / f"{'abcd' * 8}.git")
 
@@ -28,11 +28,11 @@ def repository(tmp_path: Path):
 @pytest.fixture
 def bring(repository) -> Callable[..., object]:
     """Return a function that imports from a URL into `repository`, each time under a higher epoch."""
-    from mirroring.upstream.bounds import NO_BOUNDS
-    from mirroring.upstream.contact import Route
+    from mirroring.upstream.access.contact import Route
     from mirroring.upstream.fetch import fetch
-    from mirroring.upstream.process import StopHandle
-    from mirroring.upstream.session import Order
+    from mirroring.upstream.git.bounds import NO_BOUNDS
+    from mirroring.upstream.git.process import StopHandle
+    from mirroring.upstream.transfer.session import Order
 
     epochs = iter(range(1, 10_000))
 

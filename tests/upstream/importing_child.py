@@ -13,11 +13,11 @@ def main() -> None:
     import django
 
     django.setup()
-    from mirroring.upstream import confinement
+    from mirroring.upstream.disk.repository import Repository
     from mirroring.upstream.fetch import fetch
-    from mirroring.upstream.process import StopHandle
-    from mirroring.upstream.repository import Repository
-    from mirroring.upstream.session import Order
+    from mirroring.upstream.git import confinement
+    from mirroring.upstream.git.process import StopHandle
+    from mirroring.upstream.transfer.session import Order
     from tests.upstream.conftest import DEFAULT
 
     confinement.prefix()

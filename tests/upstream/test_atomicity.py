@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream.process import GitError, StopHandle, Stopped
+from mirroring.upstream.git.process import GitError, StopHandle, Stopped
 from tests.lab import fast_import
 from tests.lab.fast_import import Stream
 from tests.making import git, heads_and_tags, loose_refs, refs_of, wait_until
@@ -167,7 +167,7 @@ def test_an_import_killed_at_any_instant_leaves_the_old_refs_or_all_new_ones_and
 
 @pytest.fixture
 def confined():
-    from mirroring.upstream import confinement
+    from mirroring.upstream.git import confinement
 
     if "unshare" not in confinement.prefix():
         pytest.skip(

@@ -12,13 +12,15 @@ import pytest
 
 from mirroring.models import Host
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import bounds, confinement, reaching, urls
-from mirroring.upstream.bounds import Bounds
-from mirroring.upstream.confinement import Limits
+from mirroring.upstream.access import reaching
+from mirroring.upstream.client.probe import Way
 from mirroring.upstream.errors import GitError
-from mirroring.upstream.listing import Known
-from mirroring.upstream.probe import Way
-from mirroring.upstream.process import StopHandle, run, without_remote
+from mirroring.upstream.git import bounds, confinement
+from mirroring.upstream.git.bounds import Bounds
+from mirroring.upstream.git.confinement import Limits
+from mirroring.upstream.git.process import StopHandle, run, without_remote
+from mirroring.upstream.policy import urls
+from mirroring.upstream.transfer.listing import Known
 from tests.lab import fast_import, hostile
 from tests.lab.fast_import import Stream
 from tests.making import refs_of
@@ -157,7 +159,7 @@ def test_a_server_that_takes_no_connection_is_given_up_before_git_is_started(bri
 
 
 def test_a_listing_without_end_is_too_big(bring, upstream, git_server, monkeypatch):
-    from mirroring.upstream import asking
+    from mirroring.upstream.transfer import asking
 
     monkeypatch.setattr(asking, "LISTING_LIMIT", 100)
 

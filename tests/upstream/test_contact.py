@@ -4,7 +4,7 @@ import pytest
 
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.guard import AllowList
+from mirroring.upstream.policy.guard import AllowList
 
 pytestmark = pytest.mark.one_database
 

@@ -12,9 +12,10 @@ import pytest
 
 from mirroring.rules import key_pairs
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import credentials, urls
-from mirroring.upstream.credentials import ASKPASS, Secret, SecretKind, handed_over, sweep_keys
+from mirroring.upstream.access import credentials
+from mirroring.upstream.access.credentials import ASKPASS, Secret, SecretKind, handed_over, sweep_keys
 from mirroring.upstream.errors import GitError
+from mirroring.upstream.policy import urls
 from tests.making import heads_and_tags, refs_of
 
 pytestmark = pytest.mark.one_database

@@ -6,7 +6,7 @@ import pytest
 
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.errors import GitError
-from mirroring.upstream.process import StopHandle, Stopped
+from mirroring.upstream.git.process import StopHandle, Stopped
 from tests.lab import repositories
 from tests.making import git, heads_and_tags, refs_of
 
@@ -101,7 +101,7 @@ def test_a_fresh_clone_of_a_rewritten_upstream_changes_nothing_either(upstream, 
 
 
 def test_what_was_stopped_is_not_called_rewritten(upstream, url, bring, repository):
-    from mirroring.upstream import ancestry
+    from mirroring.upstream.disk import ancestry
 
     bring(url)
     stop = StopHandle()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import refs
+from mirroring.upstream.disk import refs
 from mirroring.upstream.errors import GitError
 from tests.lab import hostile, repositories
 from tests.making import refs_of

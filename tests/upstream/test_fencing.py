@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from mirroring.rules.outcomes import SUCCESSES, Outcome
-from mirroring.upstream import repository as repositories_on_disk
-from mirroring.upstream.process import GitError, StopHandle, Stopped
+from mirroring.upstream.disk import repository as repositories_on_disk
+from mirroring.upstream.git.process import GitError, StopHandle, Stopped
 from tests.lab import repositories
 from tests.making import heads_and_tags, refs_of, wait_until
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream.process import GitError, StopHandle, Stopped
+from mirroring.upstream.git.process import GitError, StopHandle, Stopped
 from tests.lab import fast_import, hostile, repositories, shapes
 from tests.lab.fast_import import Stream
 from tests.lab.hostile import HostileServer

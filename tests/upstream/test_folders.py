@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from mirroring.upstream import folders
+from mirroring.upstream.disk import folders
 from tests.lab import hostile
 from tests.making import loose_refs
 

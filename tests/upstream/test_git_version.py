@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mirroring.upstream import git_version
+from mirroring.upstream.git import git_version
 
 pytestmark = pytest.mark.one_database
 

@@ -10,8 +10,9 @@ from django.db import connection
 from mirroring import catalog
 from mirroring.models import Credential, CredentialKind
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import unsealing, urls
+from mirroring.upstream.access import unsealing
 from mirroring.upstream.errors import CredentialUnusable, GitError
+from mirroring.upstream.policy import urls
 from tests.catalog.test_credentials import keys_file  # noqa: F401
 from tests.lab.github_api import GitHubAPI, new_key
 
@@ -143,7 +144,7 @@ def test_an_api_that_cannot_be_reached_is_no_fault_of_the_credential(api, app):
 
 
 def test_an_api_on_a_private_network_is_under_the_same_policy(api, app, settings):
-    from mirroring.upstream.guard import AllowList
+    from mirroring.upstream.policy.guard import AllowList
 
     settings.ALLOW_PRIVATE_UPSTREAMS = AllowList.parse([])
 

@@ -6,10 +6,10 @@ import time
 import pytest
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import guard
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.guard import AllowList
-from mirroring.upstream.urls import parse
+from mirroring.upstream.policy import guard
+from mirroring.upstream.policy.guard import AllowList
+from mirroring.upstream.policy.urls import parse
 
 pytestmark = pytest.mark.one_database
 

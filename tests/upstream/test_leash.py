@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from mirroring.upstream.leash import HOLDER, Leash
+from mirroring.upstream.git.leash import HOLDER, Leash
 from tests.making import wait_until
 
 
@@ -93,7 +93,7 @@ def test_a_group_that_starts_after_the_deadline_is_killed_too(leash, start_group
 def test_the_groups_of_a_worker_that_was_killed_die_with_it(start_group):
     group = start_group()
     script = (
-        "import sys, time; from datetime import timedelta; from mirroring.upstream.leash import Leash; "
+        "import sys, time; from datetime import timedelta; from mirroring.upstream.git.leash import Leash; "
         "leash = Leash(); leash.start(life=timedelta(hours=1)); "
         f"held = leash.holding({group.pid}); held.__enter__(); print('held', flush=True); time.sleep(3600)"
     )

@@ -7,9 +7,9 @@ import pytest
 
 from mirroring.rules.hosts import RETRY_AFTER_LONGEST, Signal
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import pauses
+from mirroring.upstream.client.http1 import Head
 from mirroring.upstream.errors import GitError
-from mirroring.upstream.http1 import Head
+from mirroring.upstream.transfer import pauses
 
 pytestmark = pytest.mark.one_database
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import confinement
-from mirroring.upstream.environment import environment
-from mirroring.upstream.process import KEPT_OUTPUT, GitError, StopHandle, Stopped, run, sanitize
+from mirroring.upstream.git import confinement
+from mirroring.upstream.git.environment import environment
+from mirroring.upstream.git.process import KEPT_OUTPUT, GitError, StopHandle, Stopped, run, sanitize
 from tests.making import wait_until
 
 PAUSED = Stopped(Outcome.CANCELED, "paused")

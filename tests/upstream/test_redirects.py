@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import redirects
-from mirroring.upstream.credentials import Secret, SecretKind
+from mirroring.upstream.access import redirects
+from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.guard import AllowList
-from mirroring.upstream.urls import BadURL, parse
+from mirroring.upstream.policy.guard import AllowList
+from mirroring.upstream.policy.urls import BadURL, parse
 from tests.lab.http_server import GitServer
 
 pytestmark = pytest.mark.one_database

@@ -4,9 +4,9 @@ import pytest
 
 from mirroring.rules.hosts import Signal
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream.contact import Route
+from mirroring.upstream.access.contact import Route
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.guard import AllowList
+from mirroring.upstream.policy.guard import AllowList
 from tests.lab.certificates import Authority
 from tests.lab.http_server import GitServer
 from tests.lab.proxy import Proxy
@@ -106,7 +106,7 @@ def test_proxies_of_the_environment_are_not_used(git_server, upstream, bring, mo
 @pytest.mark.django_db
 def test_a_host_is_reached_as_its_row_says(authority):
     from mirroring.models import Host
-    from mirroring.upstream import contact
+    from mirroring.upstream.access import contact
 
     Host.objects.create(
         name="git.test",
@@ -124,7 +124,7 @@ def test_a_host_is_reached_as_its_row_says(authority):
 @pytest.mark.django_db
 def test_a_file_that_this_worker_lacks_is_our_own_trouble(tmp_path):
     from mirroring.models import Host
-    from mirroring.upstream import contact
+    from mirroring.upstream.access import contact
 
     Host.objects.create(name="git.test", ca_bundle=str(tmp_path / "gone.pem"))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirroring.upstream.serving import upload_pack
+from mirroring.upstream.git.serving import upload_pack
 from tests.making import git, wait_until
 
 LS_REFS = b"0014command=ls-refs\n0001" + b"001bref-prefix refs/heads/\n" + b"0000"

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from mirroring.rules.outcomes import Outcome
-from mirroring.upstream import contact, ssh
-from mirroring.upstream.bounds import NO_BOUNDS, Bounds
-from mirroring.upstream.contact import Route
-from mirroring.upstream.credentials import Secret, SecretKind
+from mirroring.upstream.access import contact, ssh
+from mirroring.upstream.access.contact import Route
+from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.urls import parse
+from mirroring.upstream.git.bounds import NO_BOUNDS, Bounds
+from mirroring.upstream.policy.urls import parse
 from tests.lab.fixtures import needs_sshd
 from tests.lab.proxy import Proxy
 from tests.lab.ssh_server import SshServer, make_key, public

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mirroring.upstream import listing, staging
+from mirroring.upstream.transfer import listing, staging
 from tests.lab import fast_import
 from tests.lab.repositories import push_commits
 from tests.making import git, heads_and_tags, loose_refs, refs_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from mirroring.upstream.urls import BadURL, parse
+from mirroring.upstream.policy.urls import BadURL, parse
 
 HOSTS = st.one_of(
     st.text("aB1.-_x", min_size=1, max_size=12),

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirroring.models.group import PATH_SEGMENT
-from mirroring.upstream.urls import BadURL, parse
+from mirroring.upstream.policy.urls import BadURL, parse
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,10 @@ def mirrored(make_mirror, git_server: GitServer) -> Callable[..., object]:  # no
     from mirroring.rules.outcomes import Outcome
     from mirroring.rules.states import Status
     from mirroring.tracker.connection import present
+    from mirroring.upstream.disk.repository import Repository
     from mirroring.upstream.fetch import fetch
-    from mirroring.upstream.process import StopHandle
-    from mirroring.upstream.repository import Repository
-    from mirroring.upstream.session import Order
+    from mirroring.upstream.git.process import StopHandle
+    from mirroring.upstream.transfer.session import Order
 
     def mirror_of(upstream: Upstream, path: str = "default/project"):
         url = git_server.add(upstream.name, upstream.path)

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import Permission
 
 from mirroring.models import Host
-from mirroring.upstream.ssh import fingerprint
+from mirroring.upstream.access.ssh import fingerprint
 from tests.lab.fixtures import needs_sshd
 from tests.lab.ssh_server import SshServer
 

@@ -16,7 +16,7 @@ from mirroring.scheduler.host_state import HostState, states_of
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import connect, present
 from mirroring.tracker.job_tracker import TrackerDown
-from mirroring.upstream.ssh import fingerprint
+from mirroring.upstream.access.ssh import fingerprint
 
 FIELDS = ("proxy", "ca_bundle", "client_certificate")
 NOTHING = "none"

@@ -11,7 +11,7 @@ from django.urls import URLPattern, path, reverse
 from mirroring.catalog import hosts
 from mirroring.catalog.errors import CatalogError
 from mirroring.models import Host
-from mirroring.upstream.ssh import fingerprint
+from mirroring.upstream.access.ssh import fingerprint
 
 FIELDS = {"proxy": "Proxy", "ca_bundle": "CA bundle", "client_certificate": "Client certificate"}
 

@@ -1,0 +1,1 @@
+"""How one upstream is reached: the contact, the secret for it, SSH, redirects."""

@@ -1,0 +1,1 @@
+"""Asking upstreams from inside this process, over HTTP and without git."""

@@ -1,0 +1,1 @@
+"""A mirror's repository on disk: what it holds, and how that is changed."""

@@ -1,0 +1,1 @@
+"""How git is run: every process of it is started, bounded and ended here."""

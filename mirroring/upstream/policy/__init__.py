@@ -1,0 +1,1 @@
+"""What is accepted: which URLs, which addresses, which names of refs."""

@@ -1,0 +1,144 @@
+"""What an upstream lists, asked in the quickest way that works: in process, or with git."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from mirroring.models import Host
+from mirroring.upstream.access import contact
+from mirroring.upstream.access.contact import Contact, route_of
+from mirroring.upstream.access.credentials import Secret, SecretKind
+from mirroring.upstream.client.dialing import Unsupported
+from mirroring.upstream.client.loop import LOOP
+from mirroring.upstream.client.probe import (
+    Found,
+    Heard,
+    Question,
+    Refused,
+    Target,
+    Way,
+    authorization,
+    digest_of,
+    look,
+)
+from mirroring.upstream.client.prober import Ask
+from mirroring.upstream.client.protocol import BadAnswer, Listing, ObjectFormat
+from mirroring.upstream.disk import refs
+from mirroring.upstream.git.process import StopHandle
+from mirroring.upstream.policy.urls import UpstreamURL
+from mirroring.upstream.transfer.asking import Git
+
+IN_PROCESS_SECONDS = 60.0
+CHECK_BY_GIT = timedelta(seconds=60)
+_WIDE = 64
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The refs that an upstream lists, of those that the refspecs select, and how that was asked.
+
+    `digest`: what a check that finds the very same would find. `is_empty`: it lists nothing, selected or not.
+    """
+
+    refs: dict[str, str]
+    head: str | None
+    way: Way
+    digest: bytes
+    object_format: ObjectFormat
+    is_empty: bool = False
+
+
+def in_process(target: Contact, refspecs: Sequence[str], *, left: float) -> Listed | None:
+    """Return what the upstream lists; None where only git can tell, or say what is wrong. `left`: seconds."""
+    if target.url.scheme not in {"http", "https"}:
+        return None
+    work = look(LOOP.pool, target_of(target), tuple(refspecs), dial=lambda: target.addresses)
+    try:
+        found: Found = LOOP.run(work, seconds=min(left, IN_PROCESS_SECONDS))
+    except (OSError, TimeoutError, asyncio.CancelledError, BadAnswer, Refused, Unsupported):
+        return None
+    return _selected(found.listing, refspecs, way=found.way, digest=found.digest)
+
+
+def of_text(text: str, refspecs: Sequence[str]) -> Listed:
+    """Return what `git ls-remote` printed."""
+    head, found = refs.parse_listing(text)
+    wide = any(len(oid) == _WIDE for oid in found.values())
+    listing = Listing(
+        refs={_bytes(name): oid.encode() for name, oid in found.items()},
+        head=_bytes(head) if head else None,
+        object_format=ObjectFormat.SHA256 if wide else ObjectFormat.SHA1,
+    )
+    return _selected(listing, refspecs, way=Way.GIT, digest=digest_of(listing, tuple(refspecs)))
+
+
+def _selected(listing: Listing, refspecs: Sequence[str], *, way: Way, digest: bytes) -> Listed:
+    named = dict(zip(_texts(listing.refs), _texts(listing.refs.values()), strict=True))
+    return Listed(
+        refs=refs.selected(named, refspecs),
+        head=_text(listing.head) if listing.head else None,
+        way=way,
+        digest=digest,
+        object_format=listing.object_format,
+        is_empty=not listing.refs and not listing.head,
+    )
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode(errors="surrogateescape")
+
+
+def _texts(names: Iterable[bytes]) -> list[str]:
+    """Return all names as text, at once; none of them holds the end of a line."""
+    joined = _text(b"\n".join(names))
+    return joined.split("\n") if joined else []
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="surrogateescape")
+
+
+def target_of(contact: Contact) -> Target:
+    """Return a repository as a probe asks for it."""
+    secret = contact.secret
+    basic = secret is not None and secret.kind is SecretKind.BASIC
+    said = authorization(secret.username, secret.password) if secret and basic else b""
+    return Target(contact.origin, contact.url.path, said)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is to be asked of whom, and how. Mirrors for which all of this is the same share one answer."""
+
+    url: UpstreamURL
+    host: Host
+    refspecs: tuple[str, ...]
+    way: Way
+    secret: Secret | None = None
+
+    def ask(self, *, until: float, for_whom: object) -> Ask:
+        """Return the check. Which address may be contacted is asked when a connection is opened."""
+        route = route_of(self.host)
+        unresolved = Contact(
+            self.url, (), route.proxy, route.ca_bundle, route.client_certificate, secret=self.secret
+        )
+        question = Question(target_of(unresolved), self.refspecs, self.way)
+        return Ask(question, dial=self._dial, by_git=self._by_git, until=until, for_whom=for_whom)
+
+    def _contact(self) -> Contact:
+        return contact.to(self.url, route_to=lambda _: route_of(self.host), secret=self.secret)
+
+    def _dial(self) -> Sequence[str]:
+        return self._contact().addresses
+
+    def _by_git(self) -> Heard:
+        # At the root, so that git does not take the configuration of a repository that it happens to stand in.
+        with TemporaryDirectory(prefix="mirroring-check-") as folder:
+            git = Git(
+                self._contact(), ("-C", "/"), Path(folder), left=lambda: CHECK_BY_GIT, stop=StopHandle()
+            )
+            text = git.list(idle=CHECK_BY_GIT)
+        return Heard(of_text(text, self.refspecs).digest, size=len(text))

@@ -1,0 +1,76 @@
+"""Bringing what an upstream listed into the staging repository: objects that are missing, and all refs as one file.
+
+Git would make a file of each ref that is new: of 100,000, minutes on a busy machine, and as long to remove. And it
+looks at each ref that it knows, several times: with one new commit beside 50,000 refs, that is nearly all of its time.
+So it is asked for objects by their ids, told of few refs that are here, and given only the refs that moved to peel.
+"""
+
+from collections.abc import Mapping
+from itertools import chain, islice
+
+from mirroring.rules.hosts import Signal
+from mirroring.rules.outcomes import Outcome
+from mirroring.upstream.disk import refs
+from mirroring.upstream.errors import GitError
+from mirroring.upstream.transfer import listing
+from mirroring.upstream.transfer.listing import Listed
+from mirroring.upstream.transfer.session import Session
+
+KNOWN = 64
+"""Refs of which git is told that they are here. What only the others reach may come a second time, in a new pack."""
+
+
+def stage(session: Session, listed: Listed, *, here: Mapping[str, str]) -> Listed:
+    """Bring what was listed into the staging repository, which has the refs `here`; return what is there then.
+
+    An upstream may have moved meanwhile, and no longer give what it listed: if it lists something else now, that is
+    tried, once.
+    """
+    if listed.refs == here:
+        return listed
+    packed = refs.packed(session.staging) or {}
+    try:
+        _bring(session, listed, here=here, packed=packed)
+    except GitError as error:
+        if (error.outcome, error.signal) != (Outcome.TRANSIENT, Signal.NONE):
+            raise
+        again = listing.of_text(session.list(), session.order.refspecs)
+        if again.is_empty or (again.refs, again.head) == (listed.refs, listed.head):
+            raise
+        _bring(session, again, here=here, packed=packed)
+        return again
+    return listed
+
+
+def _bring(session: Session, listed: Listed, *, here: Mapping[str, str], packed: Mapping[str, str]) -> None:
+    """Bring a listing. `packed`: what is here, as git packs it; of what is missing there the tags are peeled anew."""
+    wanted = listed.refs
+    moved = {name: oid for name, oid in wanted.items() if here.get(name) != oid}
+    is_new = not moved.keys() <= here.keys()
+    refs.check(wanted, moved=moved, is_new=is_new, repository=session.staging)
+    if missing := set(moved.values()).difference(here.values()):
+        refs.write(session.staging, _known(listed, moved, here=here))
+        session.fetch(missing, first=not here)
+    kept = {name: packed[name] for name in wanted if name in packed and name not in moved}
+    unpeeled = {name: wanted[name] for name in wanted.keys() - kept.keys()}
+    peeled = _peeled(session, unpeeled) if unpeeled else {}
+    refs.write_packed(session.staging, kept | peeled)
+
+
+def _peeled(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Return refs as git packs them: a tag with what it leads to."""
+    refs.write(session.staging, wanted)
+    session.pack()
+    found = refs.packed(session.staging) or {}
+    if found.keys() != wanted.keys():
+        raise GitError(Outcome.CORRUPT, "git could not pack all refs that the upstream lists")
+    return found
+
+
+def _known(listed: Listed, moved: Mapping[str, str], *, here: Mapping[str, str]) -> dict[str, str]:
+    """Choose refs from which what is new most likely descends: those that moved or went, HEAD, and branches."""
+    went = sorted(here.keys() - listed.refs.keys())
+    branches = (name for name in here if name.startswith("refs/heads/"))
+    likely = chain([listed.head or ""], moved, went, branches)
+    chosen = dict.fromkeys(islice((name for name in likely if name in here), KNOWN))
+    return {f"refs/known/{at}": here[name] for at, name in enumerate(chosen)}
