@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from celery import shared_task
 from django.conf import settings
@@ -67,7 +68,8 @@ def _send_wake_up() -> None:
 
 
 def _send_check() -> None:
-    publish.publish(check_mirrors, [()], queue="checks")
+    with suppress(OperationalError):  # Beat's next tick does it.
+        publish.publish(check_mirrors, [()], queue="checks")
 
 
 def wake_scheduler() -> None:

@@ -89,6 +89,8 @@ def check_mirrors(place: Place) -> Counter[str]:
     finally:
         place.tracker.resign(place.owner, role="checker")
         run.count()
+    if run.cut_short:
+        place.hooks.again()
     return run.counted
 
 
@@ -105,6 +107,7 @@ class _Run:
     under_way: Counter[int] = field(default_factory=Counter)
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
+    cut_short: bool = False
 
     def until_done(self) -> None:
         """Lease, ask and settle until nothing is due or under way."""
@@ -115,8 +118,7 @@ class _Run:
             turn = time.monotonic() + TURN_SECONDS
             goes_on = goes_on and not self.place.hooks.stopping() and self._still_leads()
             if goes_on and time.monotonic() >= end:
-                goes_on = False
-                self.place.hooks.again()
+                goes_on, self.cut_short = False, True
             took = self._take() if goes_on else 0
             self._settle(self._gather(until=turn))
             if took or self.under_way:
