@@ -58,7 +58,10 @@ class Part:
 
 @dataclass
 class Seen:
-    """What a part came to. Seconds of CPU are those of the worker for checks and of PostgreSQL."""
+    """What a part came to, in seconds and checks as the upstreams counted them.
+
+    `cpu` is that of the worker for checks and of PostgreSQL together.
+    """
 
     checks: int
     seconds: float
@@ -68,11 +71,6 @@ class Seen:
     stale: int
     imports: int
     late: list[float] = field(repr=False)
-
-    @property
-    def rate(self) -> float:
-        """Return checks a second, as the upstreams counted them."""
-        return self.checks / self.seconds
 
     @property
     def cores(self) -> str:
@@ -93,10 +91,7 @@ def rows(scale: Scale) -> Iterator[Row]:
         quick=[(10_000, 3, 40.0, QUIET), (100_000, 29, 30.0, BUSY), (100_000, 29, 60.0, QUIET)],
         full=[(10_000, 3, 40.0, QUIET), (100_000, 29, 30.0, BUSY), (1_000_000, 290, 600.0, QUIET)],
     )
-    parts = [
-        Part(mirrors, timedelta(seconds=interval), seconds, changing)
-        for mirrors, interval, seconds, changing in sizes
-    ]
+    parts = [Part(mirrors, timedelta(seconds=every), *rest) for mirrors, every, *rest in sizes]
     with lab("postgresql") as place, ExitStack() as stack:
         making = upstreams.memory(place.folder, count=parts[-1].mirrors, refs=REFS, hosts=HOSTS, version=0)
         fleet = Fleet(place, stack.enter_context(making), Random(scale.seed))
@@ -126,7 +121,7 @@ def _rate(part: Part, seen: Seen) -> Iterator[Row]:
         what=f"sustained checks, {what}",
         peer_name="GitLab.com's whole fleet in 2018",
         unit="checks a second",
-        ours=seen.rate,
+        ours=seen.checks / seen.seconds,
         peer=FLEET_OF_2018,
         target=3_333,
         kind=Target.OURS_AT_LEAST,
@@ -247,7 +242,7 @@ class Fleet:
 
 
 def _lists(asked: dict[str, int]) -> int:
-    """Return the requests of checks, or rather fewer: for each that is an import's there are one or two handshakes."""
+    """Return the requests of checks, or rather fewer: for each of an import there are one or two handshakes."""
     return asked.get("lists", 0) - asked.get("handshakes", 0)
 
 

@@ -108,6 +108,7 @@ class _Run:
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
     cut_short: bool = False
+    more_waits: bool = False
 
     def until_done(self) -> None:
         """Lease, ask and settle until nothing is due or under way."""
@@ -121,21 +122,21 @@ class _Run:
                 goes_on, self.cut_short = False, True
             took = self._take() if goes_on else 0
             self._settle(self._gather(until=turn))
+            if self.place.hooks.lingers and not self.more_waits:
+                time.sleep(max(0.0, turn - time.monotonic()))
             if took or self.under_way:
                 worked = time.monotonic()
             elif time.monotonic() - worked >= self.place.hooks.lingers:
                 goes_on = False
 
     def _gather(self, *, until: float) -> list[Answer]:
-        """Return the answers that come until the end of a turn, sooner if all are in; without any, wait likewise."""
+        """Return the answers that come until the end of a turn, sooner if all are in."""
         found: list[Answer] = []
         missing = self.under_way.total()
         while (left := until - time.monotonic()) > 0 and missing > 0:
             came = self.place.prober.answers(wait=left)
             missing -= sum(len(answer.ask.for_whom) for answer in came)
             found += came
-        if not self.under_way and self.place.hooks.lingers:
-            time.sleep(max(0.0, until - time.monotonic()))
         return found
 
     def _still_leads(self) -> bool:
@@ -151,6 +152,7 @@ class _Run:
 
     def _take(self) -> int:
         """Lease rows and have their upstreams asked. Return how many rows were leased."""
+        self.more_waits = False
         room = min(BATCH, IN_FLIGHT - self.under_way.total())
         if room <= 0:
             return 0
@@ -160,7 +162,10 @@ class _Run:
         ids = ImportState.objects.lease_checks(room, now=now, until=lease, each=EACH, busy=busy)
         if ids:
             flag = read(FlagName.CHECK_BEFORE_IMPORT, now=now)
-            self._ask(read_rows(ids, now=now, lease=lease), flag=flag, now=now)
+            rows = read_rows(ids, now=now, lease=lease)
+            of_hosts = Counter(row.host_id for row in rows)
+            self.more_waits = len(ids) == room or max(of_hosts.values(), default=0) == EACH
+            self._ask(rows, flag=flag, now=now)
         return len(ids)
 
     def _ask(self, rows: Sequence[Row], *, flag: Reading, now: datetime) -> None:

@@ -1,5 +1,6 @@
 """One run of checks: how long it goes on, who goes on after it, and what it reads how often."""
 
+import time
 from datetime import timedelta
 
 from django.db import connection
@@ -73,3 +74,15 @@ def test_a_host_that_is_set_up_otherwise_meanwhile_is_reached_so(fleet):
     assert counted["unchanged"] == 1
     assert counted["doubtful: unreachable"] == 1
     assert state_of(late).import_due_at is not None
+
+
+def test_a_backlog_of_one_host_is_not_held_up_by_turns(fleet, monkeypatch):
+    monkeypatch.setattr(checking, "TURN_SECONDS", 1.0)
+    for _ in range(checking.EACH * 4 + 1):
+        fleet.mirror()
+
+    began = time.monotonic()
+    counted = fleet.run(lingers=0.1)
+
+    assert counted["unchanged"] == checking.EACH * 4 + 1
+    assert time.monotonic() - began < 4
