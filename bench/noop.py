@@ -57,6 +57,9 @@ CASES = (
 def rows(scale: Scale) -> Iterator[Row]:
     """Yield the rows of each case."""
     with lab("sqlite") as place:
+        from mirroring.worker import spare_the_collector
+
+        spare_the_collector()  # As the product's workers do.
         for case in CASES:
             if scale.size != "smoke" or case.refs <= 10:
                 yield from _rows_of(case, place.folder / case.name, scale)

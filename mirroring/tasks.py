@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 from celery import shared_task
 from django.conf import settings
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 PURGED_AT_ONCE = 20
 """Removed mirrors whose time is over, to a repair tick."""
+
+LINGERS_SECONDS = 5.0
+"""For so long a run of checks waits for the next one to fall due: as long as beat takes to begin another."""
 
 PROBER = Prober()
 """What asks upstreams in this process; its connections outlive a run."""
@@ -61,6 +65,11 @@ def _queued() -> int:
 
 def _send_wake_up() -> None:
     publish.publish(update_all_mirrors, [()], queue="control")
+
+
+def _send_check() -> None:
+    with suppress(OperationalError):  # Beat's next tick does it.
+        publish.publish(check_mirrors, [()], queue="checks")
 
 
 def wake_scheduler() -> None:
@@ -107,7 +116,9 @@ def update_mirror(mirror_id: int, epoch: int) -> None:
 def check_mirrors() -> None:
     """Ask the upstreams of mirrors whose check is due."""
     tracker = connect()
-    hooks = checking.Hooks(ending.next_due, wake=wake_scheduler, stopping=STOPPING.is_set)
+    hooks = checking.Hooks(
+        ending.next_due, wake_scheduler, STOPPING.is_set, again=_send_check, lingers=LINGERS_SECONDS
+    )
     place = checking.Place(tracker, RunClock(tracker.now()), PROBER, owner=_run_name(), hooks=hooks)
     checking.check_mirrors(place)
 

@@ -18,7 +18,7 @@ _PRIME = 1_000_003
 _SERIES = {
     "postgresql": "generate_series({first}, {last}) AS series(n)",
     "sqlite": "(WITH RECURSIVE counting(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM counting WHERE n < {last})"
-    " SELECT n FROM counting) AS series",
+    " SELECT n FROM counting WHERE n <= {last}) AS series",
 }
 _UUID = {"postgresql": "gen_random_uuid()", "sqlite": "lower(hex(randomblob(16)))"}
 _BEFORE = {
@@ -51,17 +51,17 @@ class Fleet:
         from mirroring.models import ImportState, Mirror
 
         mirror, state = Mirror.objects.get(pk=self.first), ImportState.objects.get(pk=self.first)
-        numbers = (self.count, count - 1)
+        source = _SERIES[_vendor()].format(first=self.count, last=count - 1)
         named = {"id": f"{self.first} + n", "name": "'mirror-' || n", "storage_id": _UUID[_vendor()]}
-        _copy(mirror, numbers, {**named, "url": "'http://host.example/' || n || '.git'", "host_id": host})
+        copy(mirror, source, {**named, "url": "'http://host.example/' || n || '.git'", "host_id": host})
         times = {
             "next_execution_at": due,
             "import_due_at": due,
             "claimed_at": "NULL",
             "claim_expires_at": "NULL",
         }
-        _copy(state, numbers, {"mirror_id": f"{self.first} + n", "host_id": host, **times})
-        _move_sequences(mirror)
+        copy(state, source, {"mirror_id": f"{self.first} + n", "host_id": host, **times})
+        move_sequences(mirror)
         return replace(self, count=count)
 
 
@@ -100,19 +100,17 @@ def _earlier(now: datetime, *, spread: timedelta, seed: int) -> str:
     return _BEFORE[_vendor()].format(moment=moment, seconds=seconds)
 
 
-def _copy(row: Any, numbers: tuple[int, int], expressions: Mapping[str, str]) -> None:
-    """Copy a row of a model once for each number n from the first to the last; n stands in the expressions."""
+def copy(row: Any, source: str, expressions: Mapping[str, str]) -> None:
+    """Copy a row of a model once for each row of a source that has a column n, which stands in the expressions."""
     from django.db import connection
 
-    first, last = numbers
     columns = [field.column for field in row._meta.concrete_fields]
     values = [expressions.get(column, f"template.{column}") for column in columns]
     table, key = row._meta.db_table, row._meta.pk.column
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)}"
-            f" FROM {_SERIES[_vendor()].format(first=first, last=last)}, {table} AS template"
-            f" WHERE template.{key} = {row.pk} AND n <= {last}"
+            f" FROM {source}, {table} AS template WHERE template.{key} = {row.pk}"
         )
 
 
@@ -133,7 +131,7 @@ def tidy() -> None:
             cursor.execute(statement)
 
 
-def _move_sequences(row: Any) -> None:
+def move_sequences(row: Any) -> None:
     """Let the next row that is added get an id of its own."""
     from django.core.management.color import no_style
     from django.db import connection

@@ -28,6 +28,11 @@ class Remote:
                 text=True,
             )
 
+    @property
+    def pid(self) -> int:
+        """Return the id of the process."""
+        return self._process.pid
+
     def __enter__(self) -> Self:
         self.ready = self._answer()
         return self

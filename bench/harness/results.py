@@ -12,6 +12,7 @@ MODULES = (
     "noop",
     "fetch",
     "sweep",
+    "sustained",
     "enqueue",
     "tracker",
     "claim",

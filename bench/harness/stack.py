@@ -80,7 +80,7 @@ def _spawn(
         return subprocess.Popen(
             [*dies_with_parent(), sys.executable, *words],
             cwd=ROOT,
-            env=place.environment(DRAIN_SECONDS="0", **environment),
+            env=place.environment(DRAIN_SECONDS="0", PGAPPNAME=name, **environment),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

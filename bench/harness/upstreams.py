@@ -28,6 +28,10 @@ class Served:
     push: Callable[[Sequence[int]], object]
     head: Callable[[int], str]
     bundle: Path | None = None
+    says: Callable[[str], dict[str, int]] = lambda _: {}
+    """What a forge answers to `asked`: requests of each kind, and to `newer`: versions of what has changed."""
+
+    pid: int = 0
 
     @property
     def host(self) -> str:
@@ -42,11 +46,18 @@ class Served:
 
 @contextmanager
 def memory(
-    folder: Path, *, count: int, refs: int, tls: bool = False, closes: bool = False, hosts: int = 1
+    folder: Path,
+    *,
+    count: int,
+    refs: int,
+    tls: bool = False,
+    closes: bool = False,
+    hosts: int = 1,
+    version: int = 1,
 ) -> Iterator[Served]:
-    """Serve repositories from memory, spread over loopback addresses."""
+    """Serve repositories from memory, spread over loopback addresses. `version`: the first of each."""
     authority = Authority(folder / "authority") if tls else None
-    options = ["--hosts", hosts, "--refs", refs, *(["--close"] if closes else [])]
+    options = ["--hosts", hosts, "--refs", refs, "--version", version, *(["--close"] if closes else [])]
     if authority:
         options += ["--certificate", authority.certificate("127.0.0.1")]
     command = [sys.executable, "-m", "bench.harness.forge_server", *options]
@@ -61,9 +72,11 @@ def memory(
             versions.update(numbers)
 
         def head(number: int) -> str:
-            return head_of(number, 1 + versions[number]).decode()
+            return head_of(number, version + versions[number]).decode()
 
-        yield Served(urls, push, head, authority.bundle if authority else None)
+        yield Served(
+            urls, push, head, authority.bundle if authority else None, says=forge.turn, pid=forge.pid
+        )
 
 
 @contextmanager

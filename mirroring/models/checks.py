@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import connections, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Case, Q, Value, When
+from django.db.models.expressions import RawSQL
 
 if TYPE_CHECKING:
     from mirroring.models.import_state import ImportState
@@ -77,6 +78,7 @@ _VALUES = {
               json_extract(value, '$[4]') AS checked_at, json_extract(value, '$[5]') AS same
          FROM json_each(%(rows)s)) AS v""",
 }
+_AMONG = {"postgresql": "SELECT unnest(%s::bigint[])", "sqlite": "SELECT value FROM json_each(%s)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,12 @@ class Verdict:
     same: bool = False
 
 
+def among(ids: Sequence[int]) -> RawSQL:
+    """Return the ids as the right side of `in`: one parameter, where Django takes longer for each than the database."""
+    vendor = connections[DEFAULT_DB_ALIAS].vendor
+    return RawSQL(_AMONG[vendor], [list(ids) if vendor == "postgresql" else json.dumps(list(ids))])  # noqa: S611
+
+
 def check_time(due: datetime | None) -> models.Expression:
     """Return the expression for `check_due_at` of a row that comes to rest: none while paused or asked for."""
     never = Value(None, output_field=models.DateTimeField())
@@ -102,6 +110,18 @@ def check_time(due: datetime | None) -> models.Expression:
         return never  # A CASE whose branches are all NULL would be text for PostgreSQL.
     skipped = When(Q(urgent=True) | Q(active=False), then=never)
     return Case(skipped, default=Value(due), output_field=models.DateTimeField())
+
+
+def _texts(v: Verdict) -> tuple[str, ...]:
+    """Return a verdict as it stands in the arrays; the driver takes several times as long for the same."""
+    at = f'"{v.checked_at.isoformat()}"' if v.checked_at else "NULL"
+    due, lease = f'"{v.due_at.isoformat()}"', f'"{v.lease.isoformat()}"'
+    return str(v.mirror_id), lease, due, str(v.imports), at, str(v.same)
+
+
+def _adapted(v: Verdict, connection: Any) -> tuple[Any, ...]:
+    at = connection.ops.adapt_datetimefield_value
+    return v.mirror_id, at(v.lease), at(v.due_at), v.imports, at(v.checked_at), v.same
 
 
 class ChecksQuerySet(_ImportStates):
@@ -128,15 +148,11 @@ class ChecksQuerySet(_ImportStates):
         if not verdicts:
             return 0
         connection = connections[self.db]
-        at = connection.ops.adapt_datetimefield_value
-        rows = [
-            (v.mirror_id, at(v.lease), at(v.due_at), v.imports, at(v.checked_at), v.same) for v in verdicts
-        ]
-        values: dict[str, Any] = {
-            f"c{number}": list(column) for number, column in enumerate(zip(*rows, strict=True))
-        }
-        if connection.vendor == "sqlite":
-            values = {"rows": json.dumps(rows)}
+        if connection.vendor == "postgresql":
+            columns = zip(*(_texts(verdict) for verdict in verdicts), strict=True)
+            values = {f"c{number}": f"{{{','.join(column)}}}" for number, column in enumerate(columns)}
+        else:
+            values = {"rows": json.dumps([_adapted(verdict, connection) for verdict in verdicts])}
         with connection.cursor() as cursor:
             cursor.execute(_SETTLE.format(values=_VALUES[connection.vendor]), values)
             return int(cursor.rowcount)

@@ -1,6 +1,7 @@
 """What an operator may change while the system runs: one row, read once per run."""
 
 from datetime import timedelta
+from functools import lru_cache
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -20,6 +21,11 @@ def _number(
     """Return a field for a whole number within bounds."""
     bounds = [MinValueValidator(low), MaxValueValidator(high)]
     return models.PositiveIntegerField(default=default, validators=bounds, help_text=text)
+
+
+@lru_cache(maxsize=16)
+def _cadence(least: int, most: int, jitter: int, retries: int) -> Cadence:
+    return Cadence(timedelta(seconds=least), timedelta(seconds=most), timedelta(seconds=jitter), retries)
 
 
 class SchedulingSettings(models.Model):
@@ -117,9 +123,5 @@ class SchedulingSettings(models.Model):
     @property
     def cadence(self) -> Cadence:
         """Return the bounds of the next-execution formula."""
-        return Cadence(
-            min_delay=timedelta(seconds=self.mirror_min_delay_seconds),
-            max_delay=timedelta(seconds=self.mirror_max_delay_seconds),
-            jitter=timedelta(seconds=self.mirror_jitter_seconds),
-            max_retry=self.mirror_max_retry,
-        )
+        bounds = self.mirror_min_delay_seconds, self.mirror_max_delay_seconds, self.mirror_jitter_seconds
+        return _cadence(*bounds, self.mirror_max_retry)

@@ -8,6 +8,7 @@ from mirroring.flags.actors import Actor
 from mirroring.flags.readings import is_on
 from mirroring.flags.registry import FlagName
 from mirroring.models import Credential, Host, Mirror
+from mirroring.models.checks import among
 from mirroring.models.mirror import inputs, refspecs
 from mirroring.upstream.access.credentials import Secret
 from mirroring.upstream.access.unsealing import secret_for
@@ -68,7 +69,7 @@ class Row:
 
 def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row]:
     """Return the leased rows; `now` is when they were leased, `lease` until when."""
-    found = Mirror.objects.filter(pk__in=ids).order_by().values_list(*_FIELDS)
+    found = Mirror.objects.filter(pk__in=among(ids)).order_by().values_list(*_FIELDS)
     return [
         Row(
             *(mirror_id, group, host_id, host, url),
@@ -101,16 +102,19 @@ def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row
 class Batch:
     """The hosts and credentials of leased rows. `valid_for`: how long a secret must be good."""
 
-    hosts: Mapping[int, Host]
+    hosts: dict[int, Host]
     credentials: Mapping[int, Credential]
     now: datetime
     valid_for: timedelta
     _secrets: dict[tuple[int, int], Secret] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, rows: Sequence[Row], *, now: datetime, valid_for: timedelta) -> "Batch":
-        """Read what the rows refer to."""
-        hosts = Host.objects.in_bulk({row.host_id for row in rows})
+    def of(
+        cls, rows: Sequence[Row], *, hosts: dict[int, Host], now: datetime, valid_for: timedelta
+    ) -> "Batch":
+        """Read what the rows refer to; the hosts that are missing among those known are added to them."""
+        missing = {row.host_id for row in rows} - hosts.keys()
+        hosts |= Host.objects.in_bulk(missing) if missing else {}
         ids = {row.credential_id for row in rows if row.credential_id is not None}
         credentials = Credential.objects.select_related("group").in_bulk(ids) if ids else {}
         return cls(hosts, credentials, now=now, valid_for=valid_for)

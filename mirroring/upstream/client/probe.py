@@ -210,6 +210,13 @@ async def _exchange(
     return made[-1]
 
 
+def heard_of(question: bytes, answer: bytes) -> Heard:
+    """Return what a check learns from an answer of protocol 2."""
+    sink = _Hashed(question)
+    sink(answer)
+    return Heard(sink.hash.digest(), sink.size)
+
+
 def sealed(answer: bytes, *, inputs: Sequence[object]) -> bytes:
     """Return the digest that is kept of a mirror: of the answer and of all that decides what is fetched."""
     return hashlib.sha256(repr(tuple(inputs)).encode() + answer).digest()

@@ -7,6 +7,7 @@ server may have is asked at every contact, by `guard`.
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ssh": 22}
@@ -19,6 +20,7 @@ _LABEL = re.compile(r"\A(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _NUMBER = re.compile(r"\A(?:[0-9]+|0x[0-9a-f]*)\Z")
 _USER = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}\Z")
 _SCP = re.compile(r"\A(?:(?P<user>[^@/:]*)@)?(?P<host>[^@/:\[\]]+):(?P<path>.*)\Z")
+_UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~-._"
 
 
@@ -135,6 +137,7 @@ def _checked_user(userinfo: str) -> str:
     return userinfo
 
 
+@lru_cache(maxsize=4096)
 def _checked_host(name: str) -> str:
     """Return the host in its one spelling. Spellings of addresses on which programs differ are refused."""
     name = name.lower()
@@ -214,7 +217,7 @@ def _named(
 
 
 def _as_name(segment: str) -> str:
-    name, before = re.sub(r"[^A-Za-z0-9._-]+", "-", segment)[:200], ""
+    name, before = _UNUSUAL.sub("-", segment)[:200], ""
     while name != before:
         before, name = name, name.removesuffix(".git").strip(".-")
     return name
