@@ -114,7 +114,7 @@ _YOUNG = 20_000
 
 
 def spare_the_collector() -> None:
-    """Have the collector of cycles look seldom, and never again at what was loaded: it took a third of a check."""
+    """Have the collector of cycles look seldom, and never again at what was loaded: it took a quarter of a check."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 50, 50)
