@@ -7,6 +7,9 @@ from pathlib import Path
 from mirroring.upstream.contact import Contact
 from mirroring.upstream.urls import bracketed
 
+TOLERATED = ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode")
+"""Faults that old and honest histories have."""
+
 _CONFIG: tuple[tuple[str, str], ...] = (
     ("credential.helper", ""),
     ("http.followRedirects", "false"),  # git would follow one to an internal address, and take headers along.
@@ -15,10 +18,7 @@ _CONFIG: tuple[tuple[str, str], ...] = (
     ("transfer.credentialsInUrl", "die"),
     ("transfer.bundleURI", "false"),
     ("transfer.fsckObjects", "true"),
-    # Faults that old and honest histories have.
-    ("fetch.fsck.badTimezone", "ignore"),
-    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
-    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+    *((f"fetch.fsck.{fault}", "ignore") for fault in TOLERATED),
     ("fetch.recurseSubmodules", "no"),
     ("submodule.recurse", "false"),
     ("core.hooksPath", "/dev/null"),
