@@ -148,6 +148,7 @@ def _fetch(
             afresh=mirror.state.last_outcome == Outcome.CORRUPT,
             keeps_branches=mirror.on_divergence == OnDivergence.KEEP,
             probes=is_checked(mirror, now=clock.now()),
+            way=mirror.state.listed_way,
         )
         fetched: Fetched = fetch(order, still_ours=still_ours, stop=stop)
     except GitError as error:

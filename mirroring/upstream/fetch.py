@@ -44,15 +44,18 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
     if short := shortage(order.bounds.disk_floor_mb):
         raise GitError(Outcome.RESOURCE, f"not started: {short}")
     target = contact.to(order.url, route_to=order.route_to, secret=order.secret)
-    probed = listing.in_process(target, order.refspecs, left=left().total_seconds()) if order.probes else None
     repository = order.repository
-    repository.make(stop=stop, object_format=probed.object_format if probed else ObjectFormat.SHA1)
     repository.revoke(before=order.epoch)
+    before = refs.read(repository.path)  # Nobody else writes them any more.
+    probed = None
+    if order.probes:
+        seconds = left().total_seconds()
+        probed = listing.in_process(target, order.refspecs, left=seconds, way=order.way, here=before)
+    repository.make(stop=stop, object_format=probed.object_format if probed else ObjectFormat.SHA1)
     staging = repository.staging(order.epoch)
     session = Session(order=order, contact=target, staging=staging, left=left, stop=stop)
     try:
         repository.stage(order.epoch, afresh=order.afresh)
-        before = refs.read(repository.path)
         listed, session, moved_to = _listed(session, probed)
         if listed.is_empty:
             _check_empty(session, had_refs=bool(before))

@@ -45,6 +45,9 @@ class Order:
     probes: bool = False
     """List in process where that works."""
 
+    way: str = ""
+    """How the upstream was listed last, where that is known."""
+
 
 class Remaining:
     """What is left of the time for the whole import, for the next of its commands."""

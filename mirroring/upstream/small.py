@@ -21,9 +21,9 @@ from mirroring.upstream.environment import TOLERATED, environment, within
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.listing import Listed, target_of
 from mirroring.upstream.loop import LOOP
-from mirroring.upstream.probe import Way
 from mirroring.upstream.process import run
-from mirroring.upstream.protocol import FLUSH, SERVICE, BadAnswer, ObjectFormat, packet
+from mirroring.upstream.protocol import FLUSH, BadAnswer, ObjectFormat, packet
+from mirroring.upstream.relisting import WAYS, post
 from mirroring.upstream.session import Session
 
 LARGEST = 1024 * 1024
@@ -60,7 +60,7 @@ def bring(
 
     `known`: refs in the staging repository from which what is new descends.
     """
-    asks = listed.way in {Way.V2_SHA1, Way.V2_SHA256} and known
+    asks = listed.way in WAYS and known
     if not asks or max(len(missing), len(unpeeled)) > MOST:
         return None
     body = request(missing, known=set(known.values()), object_format=listed.object_format)
@@ -89,30 +89,8 @@ def request(missing: Iterable[str], *, known: Iterable[str], object_format: Obje
 
 
 async def _ask(session: Session, body: bytes) -> bytes:
-    target, accept = target_of(session.contact), f"application/x-{SERVICE}-result"
-    answer = bytearray()
-
-    def sink() -> "_Bounded":
-        answer.clear()
-        return _Bounded(answer)
-
-    asked = target.request(ending=f"/{SERVICE}", body=body, accept=accept)
-    head = await LOOP.pool.exchange(target.origin, asked, sink, dial=lambda: session.contact.addresses)
-    if head.status != 200 or head.content_type != accept:
-        raise BadAnswer("the answer is not that of a git server")
-    return read_pack(bytes(answer))
-
-
-class _Bounded:
-    """A sink that keeps so much and no more."""
-
-    def __init__(self, kept: bytearray) -> None:
-        self._kept = kept
-
-    def __call__(self, data: bytes) -> None:
-        self._kept += data
-        if len(self._kept) > LARGEST:
-            raise BadAnswer("the answer is too long to be kept")
+    target, dial = target_of(session.contact), lambda: session.contact.addresses
+    return read_pack(await post(LOOP.pool, target, body, most=LARGEST, dial=dial))
 
 
 def read_pack(answer: bytes) -> bytes:
