@@ -1,7 +1,7 @@
 """One import: list the upstream, fetch into the staging repository, let readers see all refs at one instant."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mirroring.rules.outcomes import Outcome
@@ -47,10 +47,7 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
     repository = order.repository
     repository.revoke(before=order.epoch)
     before = refs.read(repository.path)  # Nobody else writes them any more.
-    probed = None
-    if order.probes:
-        seconds = left().total_seconds()
-        probed = listing.in_process(target, order.refspecs, left=seconds, way=order.way, here=before)
+    probed = _probed(order, target, left=left, here=before)
     repository.make(stop=stop, object_format=probed.object_format if probed else ObjectFormat.SHA1)
     staging = repository.staging(order.epoch)
     session = Session(order=order, contact=target, staging=staging, left=left, stop=stop)
@@ -79,6 +76,13 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
         raise fenced() from None
     finally:
         folders.remove(staging)
+
+
+def _probed(order: Order, target: Contact, *, left: Remaining, here: Mapping[str, str]) -> Listed | None:
+    """Return what the upstream lists when asked in process, if that is wanted and works."""
+    if not order.probes:
+        return None
+    return listing.in_process(target, order.refspecs, left=left().total_seconds(), way=order.way, here=here)
 
 
 def _listed(session: Session, probed: Listed | None) -> tuple[Listed, Session, str]:
