@@ -142,7 +142,7 @@ def _fetch(
             refspecs=mirror.refspecs,
             epoch=claim.epoch,
             timeout=access.within(secret, timeout, now=clock.now()),
-            route_to=contact.configured,
+            route_to=contact.known(mirror.host),
             bounds=Bounds.of(configured),
             secret=secret,
             afresh=mirror.state.last_outcome == Outcome.CORRUPT,
