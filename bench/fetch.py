@@ -93,8 +93,10 @@ def _ours(name: str, pushes: Pushes, folder: Path, *, probes: bool) -> Contender
     from mirroring.upstream.transfer.session import Order
 
     repository, epochs, turns = Repository(folder / f"ours-{probes}.git"), count_up(1), count_up(1)
+    way = ""
 
     def run() -> None:
+        nonlocal way
         order = Order(
             repository=repository,
             url=pushes.served.urls[0],
@@ -102,8 +104,9 @@ def _ours(name: str, pushes: Pushes, folder: Path, *, probes: bool) -> Contender
             epoch=next(epochs),
             timeout=timedelta(minutes=10),
             probes=probes,
+            way=way,
         )
-        fetch(order, still_ours=lambda: True, stop=StopHandle())
+        way = fetch(order, still_ours=lambda: True, stop=StopHandle()).way
 
     run()
     return Contender(

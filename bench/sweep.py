@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import product
 from random import Random
 
 from bench.harness import upstreams
@@ -19,6 +20,7 @@ from bench.peers import fetchers, git_client
 
 PATIENCE_SECONDS = 3600.0
 SLOTS = 4
+MANY = 1_000
 REST = timedelta(days=1)
 CELERY, XARGS = "Celery, a git fetch a task", "xargs -P2 git fetch"
 WHY = {
@@ -77,9 +79,9 @@ class Fleet:
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Yield the rows of every kind of sweep."""
-    count = scale.pick(smoke=6, quick=50, full=500)
+    counts = scale.pick(smoke=(6,), quick=(50,), full=(500, 5_000))
     with lab(scale.pick(smoke="sqlite", quick="postgresql", full="postgresql")) as place:
-        for memory in (False, True):
+        for count, memory in product(counts, (False, True)):
             cases = [case for case in CASES if case.memory is memory]
             if scale.size == "smoke":
                 cases = cases[:1]
@@ -102,7 +104,7 @@ class Stage:
 
 @contextmanager
 def _stage(place: Lab, *, memory: bool, count: int, seed: int) -> Iterator[Stage]:
-    folder = place.folder / ("memory" if memory else "backend")
+    folder = place.folder / f"{'memory' if memory else 'backend'}-{count}"
     folder.mkdir()
     with ExitStack() as stack:
         making = (
@@ -163,10 +165,15 @@ def _sweep(stage: Stage, case: Case, scale: Scale) -> Iterator[Row]:
         _contender(CELERY, fleet, stage.celery.sweep, stage.celery.head_of),
         _contender(XARGS, fleet, stage.xargs.sweep, stage.xargs.head_of),
     ]
-    mine, *peers = in_turns(contenders, rounds=scale.pick(smoke=1, quick=2, full=5), seed=scale.seed)
+    mine, *peers = in_turns(contenders, rounds=_rounds(scale, len(stage.mirrors)), seed=scale.seed)
     for peer in peers:
         yield _row(case, mine, peer, len(stage.mirrors), cpu=False)
         yield _row(case, mine, peer, len(stage.mirrors), cpu=True)
+
+
+def _rounds(scale: Scale, count: int) -> int:
+    """Return how often each contender sweeps: what takes minutes, less often."""
+    return scale.pick(smoke=1, quick=2, full=3 if count > MANY else 5)
 
 
 def _contender(name: str, fleet: Fleet, run: Callable[[], Cost], head_of: Callable[[int], str]) -> Contender:

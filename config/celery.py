@@ -1,6 +1,7 @@
 """The Celery application: queues, settings with a reason each, and the beat schedule."""
 
 import os
+import sys
 
 from celery import Celery
 from kombu import Exchange, Queue
@@ -46,7 +47,7 @@ app.conf.update(
     worker_prefetch_multiplier=1,  # Nothing waits behind a long import while another worker is idle.
     worker_cancel_long_running_tasks_on_connection_loss=False,  # Our lease decides who may go on.
     worker_hijack_root_logger=False,
-    worker_send_task_events=True,  # For Flower.
+    worker_send_task_events=False,  # Three messages a task, for nobody: Flower asks for them while it runs.
     worker_max_tasks_per_child=None,
     task_default_queue="control",
     # An exchange each: with the default one, every message would go to all of them.
@@ -68,6 +69,8 @@ app.conf.update(
     beat_scheduler="config.beat:LiveScheduler",
     beat_schedule_filename=str(settings.STATE_DIR / "beat-schedule"),
     beat_max_loop_interval=2,  # A changed tick is seen this soon.
+    # Celery would have each task open a connection of its own. `mirroring.worker` closes those that are to be closed.
+    CELERY_DB_REUSE_MAX=sys.maxsize,
 )
 app.autodiscover_tasks(["mirroring"])
 app.autodiscover_tasks(["mirroring"], related_name="worker")

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from celery.signals import task_prerun, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import task_postrun, task_prerun, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
@@ -142,8 +142,14 @@ def _start(sender: Any, **_: object) -> None:
 
 @task_prerun.connect
 def _note(**_: object) -> None:
+    close_old_connections()  # One that is kept for the next task is looked at before it is used.
     for body in _bodies:
         body.last_task = time.monotonic()
+
+
+@task_postrun.connect
+def _let_go(**_: object) -> None:
+    close_old_connections()
 
 
 @worker_shutting_down.connect

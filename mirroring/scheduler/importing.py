@@ -164,12 +164,13 @@ def _fetch(
             refspecs=mirror.refspecs,
             epoch=claim.epoch,
             timeout=access.within(secret, timeout, now=clock.now()),
-            route_to=contact.configured,
+            route_to=contact.known(mirror.host),
             bounds=Bounds.of(configured),
             secret=secret,
             afresh=mirror.state.last_outcome == Outcome.CORRUPT,
             keeps_branches=mirror.on_divergence == OnDivergence.KEEP,
             probes=is_checked(mirror, now=clock.now()),
+            way=mirror.state.listed_way,
         )
         fetched: Fetched = fetch(order, still_ours=still_ours, stop=stop)
     except GitError as error:

@@ -1,7 +1,7 @@
 """One import: list the upstream, fetch into the staging repository, let readers see all refs at one instant."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mirroring.rules.outcomes import Outcome
@@ -46,15 +46,15 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
     if short := shortage(order.bounds.disk_floor_mb):
         raise GitError(Outcome.RESOURCE, f"not started: {short}")
     target = contact.to(order.url, route_to=order.route_to, secret=order.secret)
-    probed = listing.in_process(target, order.refspecs, left=left().total_seconds()) if order.probes else None
     repository = order.repository
-    repository.make(stop=stop, object_format=probed.object_format if probed else ObjectFormat.SHA1)
     repository.revoke(before=order.epoch)
+    before = refs.read(repository.path)  # Nobody else writes them any more.
+    probed = _probed(order, target, left=left, here=before)
+    repository.make(stop=stop, object_format=probed.object_format if probed else ObjectFormat.SHA1)
     staging = repository.staging(order.epoch)
     session = Session(order=order, contact=target, staging=staging, left=left, stop=stop)
     try:
         repository.stage(order.epoch, afresh=order.afresh)
-        before = refs.read(repository.path)
         listed, session, moved_to = _listed(session, probed)
         if listed.is_empty:
             _check_empty(session, had_refs=bool(before))
@@ -78,6 +78,13 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
         raise fenced() from None
     finally:
         folders.remove(staging)
+
+
+def _probed(order: Order, target: Contact, *, left: Remaining, here: Mapping[str, str]) -> Listed | None:
+    """Return what the upstream lists when asked in process, if that is wanted and works."""
+    if not order.probes:
+        return None
+    return listing.in_process(target, order.refspecs, left=left().total_seconds(), way=order.way, here=here)
 
 
 def _listed(session: Session, probed: Listed | None) -> tuple[Listed, Session, str]:

@@ -50,6 +50,7 @@ def bring(repository) -> Callable[..., object]:
         afresh=False,
         keeps_branches=False,
         probes=False,
+        way="",
     ):
         order = Order(
             repository=repository,
@@ -62,6 +63,7 @@ def bring(repository) -> Callable[..., object]:
             afresh=afresh,
             keeps_branches=keeps_branches,
             probes=probes,
+            way=way,
             route_to=lambda host: (routes or {}).get(host, Route()),
         )
         return fetch(order, still_ours=still_ours, stop=stop or StopHandle())

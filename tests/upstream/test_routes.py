@@ -131,3 +131,18 @@ def test_a_file_that_this_worker_lacks_is_our_own_trouble(tmp_path):
     with pytest.raises(GitError, match="cannot be read on this worker") as caught:
         contact.to("https://git.test/x.git")
     assert caught.value.outcome is Outcome.RESOURCE
+
+
+@pytest.mark.django_db
+def test_of_a_host_that_was_read_the_way_is_known_and_of_others_it_is_looked_up(django_assert_num_queries):
+    from mirroring.models import Host
+    from mirroring.upstream.access import contact
+
+    first = Host.objects.create(name="first.example", proxy="http://proxy.example:3128")
+    Host.objects.create(name="second.example", proxy="http://other.example:3128")
+    route_to = contact.known(first)
+
+    with django_assert_num_queries(0):
+        assert route_to("first.example").proxy == "http://proxy.example:3128"
+    assert route_to("second.example").proxy == "http://other.example:3128"
+    assert route_to("third.example") == contact.Route()

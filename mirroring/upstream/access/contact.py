@@ -113,6 +113,11 @@ def configured(host: str) -> Route:
     return route_of(row) if row else Route()
 
 
+def known(host: Host) -> RouteTo:
+    """Return the ways to all hosts, of which one was read already."""
+    return lambda name: route_of(host) if name == host.name else configured(name)
+
+
 def route_of(host: Host) -> Route:
     """Return the way that a row describes. Raise GitError where this worker lacks a file that it names."""
     files = [Path(name) if name else None for name in (host.ca_bundle, host.client_certificate)]

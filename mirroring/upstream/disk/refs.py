@@ -3,6 +3,8 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import compress
+from operator import methodcaller, ne
 from pathlib import Path
 
 from mirroring.rules.outcomes import Outcome
@@ -48,7 +50,10 @@ def packed(repository: Path) -> dict[str, str] | None:
         return None
     entries = "\n".join(lines).replace("\n^", "\0^").split("\n") if lines else []
     width = entries[0].index(" ") + 1 if entries else 0
-    return {entry[width:].partition("\0")[0]: entry.replace("\0", "\n") for entry in entries}
+    found = {entry[width:]: entry for entry in entries}
+    for both in [name for name in found if "\0" in name]:
+        found[both.partition("\0")[0]] = found.pop(both).replace("\0", "\n")
+    return found
 
 
 def parse_listing(listing: str) -> tuple[str | None, dict[str, str]]:
@@ -96,7 +101,15 @@ def _is_too_long(name: bytes) -> bool:
 
 def difference(before: Mapping[str, str], after: Mapping[str, str]) -> int:
     """Return how many refs were added, moved or dropped."""
-    return len(after.keys() - before.keys()) + sum(after.get(name) != oid for name, oid in before.items())
+    return len(after.keys() - before.keys()) + sum(
+        map(bool, map(ne, map(after.get, before), before.values()))
+    )
+
+
+def moved(wanted: Mapping[str, str], *, here: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the refs that are new or point elsewhere than here."""
+    differ = map(ne, map(here.get, wanted), wanted.values())
+    return dict(compress(wanted.items(), differ))
 
 
 def write(repository: Path, refs: Mapping[str, str]) -> None:
@@ -120,7 +133,7 @@ def selected(refs: Mapping[str, str], refspecs: Sequence[str]) -> dict[str, str]
     """Return the refs that a refspec selects."""
     simple = tuple(spec.rpartition(":")[2].removesuffix("*") for spec in refspecs if spec.endswith("*"))
     if len(simple) == len(refspecs) and not any("*" in start for start in simple):
-        return {name: oid for name, oid in refs.items() if name.startswith(simple)}
+        return dict(compress(refs.items(), map(methodcaller("startswith", simple), refs)))
     return {name: oid for name, oid in refs.items() if any(selects(spec, name) for spec in refspecs)}
 
 

@@ -4,6 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+TOLERATED = ("badTimezone", "missingSpaceBeforeDate", "zeroPaddedFilemode")
+"""Faults that old and honest histories have."""
+
 _CONFIG: tuple[tuple[str, str], ...] = (
     ("credential.helper", ""),
     ("http.followRedirects", "false"),  # git would follow one to an internal address, and take headers along.
@@ -12,10 +15,7 @@ _CONFIG: tuple[tuple[str, str], ...] = (
     ("transfer.credentialsInUrl", "die"),
     ("transfer.bundleURI", "false"),
     ("transfer.fsckObjects", "true"),
-    # Faults that old and honest histories have.
-    ("fetch.fsck.badTimezone", "ignore"),
-    ("fetch.fsck.missingSpaceBeforeDate", "ignore"),
-    ("fetch.fsck.zeroPaddedFilemode", "ignore"),
+    *((f"fetch.fsck.{fault}", "ignore") for fault in TOLERATED),
     ("fetch.recurseSubmodules", "no"),
     ("submodule.recurse", "false"),
     ("core.hooksPath", "/dev/null"),

@@ -1,7 +1,8 @@
 """What an upstream lists, asked in the quickest way that works: in process, or with git."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ from mirroring.models import Host
 from mirroring.upstream.access import contact
 from mirroring.upstream.access.contact import Contact, route_of
 from mirroring.upstream.access.credentials import Secret, SecretKind
+from mirroring.upstream.client import protocol
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.client.loop import LOOP
 from mirroring.upstream.client.probe import (
@@ -30,10 +32,13 @@ from mirroring.upstream.disk import refs
 from mirroring.upstream.git.process import StopHandle
 from mirroring.upstream.policy.urls import UpstreamURL
 from mirroring.upstream.transfer.asking import Git
+from mirroring.upstream.transfer.relisting import WAYS, relist
+from mirroring.upstream.transfer.relisting import read as quickly
 
 IN_PROCESS_SECONDS = 60.0
 CHECK_BY_GIT = timedelta(seconds=60)
 _WIDE = 64
+_UNHEARD = (OSError, TimeoutError, asyncio.CancelledError, BadAnswer, Refused, Unsupported)
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,42 @@ class Listed:
     is_empty: bool = False
 
 
-def in_process(target: Contact, refspecs: Sequence[str], *, left: float) -> Listed | None:
-    """Return what the upstream lists; None where only git can tell, or say what is wrong. `left`: seconds."""
+def in_process(
+    target: Contact, refspecs: Sequence[str], *, left: float, way: str = "", here: Collection[str] = ()
+) -> Listed | None:
+    """Return what the upstream lists; None where only git can tell, or say what is wrong.
+
+    `left`: seconds; `way`: how it was listed last; `here`: the names of refs that are here.
+    """
     if target.url.scheme not in {"http", "https"}:
         return None
+    until = time.monotonic() + min(left, IN_PROCESS_SECONDS)
+    if way in WAYS and (listed := _again(target, refspecs, Way(way), until=until, here=here)):
+        return listed
     work = look(LOOP.pool, target_of(target), tuple(refspecs), dial=lambda: target.addresses)
     try:
-        found: Found = LOOP.run(work, seconds=min(left, IN_PROCESS_SECONDS))
-    except (OSError, TimeoutError, asyncio.CancelledError, BadAnswer, Refused, Unsupported):
+        found: Found = LOOP.run(work, seconds=max(0.01, until - time.monotonic()))
+    except _UNHEARD:
         return None
     return _selected(found.listing, refspecs, way=found.way, digest=found.digest)
+
+
+def _again(
+    target: Contact, refspecs: Sequence[str], way: Way, *, until: float, here: Collection[str]
+) -> Listed | None:
+    """Return what the upstream lists if it still answers in this way."""
+    work = relist(LOOP.pool, target_of(target), refspecs, way, dial=lambda: target.addresses)
+    try:
+        answer, digest = LOOP.run(work, seconds=until - time.monotonic())
+        read = quickly(answer, digits=way.object_format.digits, known=here)
+        if read is None:
+            said = protocol.read_ls_refs(answer, object_format=way.object_format)
+            return _selected(said, refspecs, way=way, digest=digest)
+    except _UNHEARD:
+        return None
+    head, found = read
+    named = refs.selected(found, refspecs)
+    return Listed(named, head, way, digest, way.object_format, is_empty=not found and not head)
 
 
 def of_text(text: str, refspecs: Sequence[str]) -> Listed:

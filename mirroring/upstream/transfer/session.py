@@ -45,6 +45,9 @@ class Order:
     probes: bool = False
     """List in process where that works."""
 
+    way: str = ""
+    """How the upstream was listed last, where that is known."""
+
 
 class Remaining:
     """What is left of the time for the whole import, for the next of its commands."""
@@ -81,14 +84,18 @@ class Session:
         """Return what the upstream lists."""
         return self.git.list(idle=self.order.bounds.idle, trace=trace)
 
+    def watch(self) -> Watch:
+        """Return what bounds a command that brings objects. Raise GitError if there are too many already."""
+        held = size_of(self.order.repository.objects)
+        return Watch(self.staging / "objects", bounds=self.order.bounds, held=held)
+
     def fetch(self, missing: Collection[str], *, first: bool) -> None:
         """Bring objects, with all that they lead to, as git checks.
 
         A server may think for long, without a byte, before it sends a whole history: a first clone is bound by the
         time for the whole import only.
         """
-        held = size_of(self.order.repository.objects)
-        watch = Watch(self.staging / "objects", bounds=self.order.bounds, held=held)
+        watch = self.watch()
         pace = None if first else Pace(bytes_a_second=1, idle=self.order.bounds.idle * PATIENCE)
         wants = self.staging / "wants"
         wants.write_text("".join(f"{oid}\n" for oid in sorted(missing)))

@@ -12,7 +12,7 @@ from mirroring.rules.hosts import Signal
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.disk import refs
 from mirroring.upstream.errors import GitError
-from mirroring.upstream.transfer import listing
+from mirroring.upstream.transfer import listing, small
 from mirroring.upstream.transfer.listing import Listed
 from mirroring.upstream.transfer.session import Session
 
@@ -45,16 +45,21 @@ def stage(session: Session, listed: Listed, *, here: Mapping[str, str]) -> Liste
 def _bring(session: Session, listed: Listed, *, here: Mapping[str, str], packed: Mapping[str, str]) -> None:
     """Bring a listing. `packed`: what is here, as git packs it; of what is missing there the tags are peeled anew."""
     wanted = listed.refs
-    moved = {name: oid for name, oid in wanted.items() if here.get(name) != oid}
+    moved = refs.moved(wanted, here=here)
     is_new = not moved.keys() <= here.keys()
     refs.check(wanted, moved=moved, is_new=is_new, repository=session.staging)
-    if missing := set(moved.values()).difference(here.values()):
-        refs.write(session.staging, _known(listed, moved, here=here))
-        session.fetch(missing, first=not here)
-    kept = {name: packed[name] for name in wanted if name in packed and name not in moved}
+    kept = dict(packed)
+    for name in chain(packed.keys() - wanted.keys(), packed.keys() & moved.keys()):
+        del kept[name]
     unpeeled = {name: wanted[name] for name in wanted.keys() - kept.keys()}
-    peeled = _peeled(session, unpeeled) if unpeeled else {}
-    refs.write_packed(session.staging, kept | peeled)
+    peeled: dict[str, str] | None = None if unpeeled else {}
+    if missing := set(moved.values()).difference(here.values()):
+        known = _known(listed, moved, here=here)
+        refs.write(session.staging, known)
+        peeled = small.bring(session, listed, missing, known=known, unpeeled=unpeeled)
+        if peeled is None:
+            session.fetch(missing, first=not here)
+    refs.write_packed(session.staging, kept | (_peeled(session, unpeeled) if peeled is None else peeled))
 
 
 def _peeled(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
