@@ -103,9 +103,9 @@ def test_no_change_hidden_in_a_fleet_is_missed(fleet):
         dice.choice(
             [upstream.repositories[str(number)].push, lambda number=number: _drop(upstream, number)]
         )()
-    fleet.run()
+    counted = fleet.run()
     due = {number for number, mirror in mirrors.items() if state_of(mirror).import_due_at is not None}
-    assert due == moved
+    assert due == moved, counted
 
 
 def _drop(upstream, number):
