@@ -4,14 +4,13 @@ The answer is the one that a check hashes. Nearly all of it is known here alread
 it is cut at its line ends, and only names that are new are looked at. What cannot be read so is left to `protocol`.
 """
 
-import hashlib
 from collections.abc import Collection, Sequence
 from operator import itemgetter
 
 from mirroring.upstream.client import protocol
 from mirroring.upstream.client.connections import Pool
 from mirroring.upstream.client.dialing import Dial
-from mirroring.upstream.client.probe import KEPT_BYTES, Target, Way
+from mirroring.upstream.client.probe import KEPT_BYTES, Target, Way, heard_of
 from mirroring.upstream.client.protocol import LONGEST_NAME, LONGEST_PACKET, MAX_REFS, SERVICE, BadAnswer
 from mirroring.upstream.policy.names import are_names
 
@@ -55,7 +54,7 @@ async def relist(
     prefixes = protocol.prefixes(tuple(refspecs))
     question = protocol.ls_refs(prefixes, object_format=way.object_format)
     answer = await post(pool, target, question, most=KEPT_BYTES, dial=dial)
-    return answer, hashlib.sha256(b"%d:%b%b" % (len(question), question, answer)).digest()
+    return answer, heard_of(question, answer).digest
 
 
 def read(answer: bytes, *, digits: int, known: Collection[str]) -> tuple[str | None, dict[str, str]] | None:
