@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mirroring.catalog import KEEP_REMOVED, Freshness, freshness, in_words, proposal
+from mirroring.management.outlook import NO_REASON
 from mirroring.models import (
     Credential,
     Expiry,
@@ -117,7 +118,7 @@ def mirror_table(mirrors: Sequence[Mirror], *, now: datetime, configured: Schedu
     with_credentials = any(mirror.credential for mirror in mirrors)
     if with_credentials:
         table.add_column("credential", no_wrap=True)
-    table.add_column("failure", overflow="fold")
+    table.add_column("failure, reason", overflow="fold")
     for mirror in mirrors:
         table.add_row(
             plain(mirror.path),
@@ -125,9 +126,15 @@ def mirror_table(mirrors: Sequence[Mirror], *, now: datetime, configured: Schedu
             success_words(mirror, now=now, configured=configured),
             plain(next_words(mirror, now=now)),
             *([_credential_cell(mirror, now=now, configured=configured)] if with_credentials else []),
-            plain(failure_words(mirror)),
+            plain(_trouble_words(mirror)),
         )
     return table
+
+
+def _trouble_words(mirror: Mirror) -> str:
+    """Return why a mirror is paused, and how it failed before."""
+    paused = mirror.paused_at is not None and mirror.deleted_at is None and (mirror.pause_reason or NO_REASON)
+    return "; ".join(filter(None, (paused, failure_words(mirror))))
 
 
 def mirror_card(mirror: Mirror, *, now: datetime, configured: SchedulingSettings) -> Table:
@@ -197,8 +204,7 @@ def _long_status(mirror: Mirror, *, now: datetime) -> str:
         until = in_words(mirror.deleted_at + KEEP_REMOVED, now=now)
         return f"{words} {in_words(mirror.deleted_at, now=now)}; purged {until}"
     if mirror.paused_at is not None:
-        reason = f": {mirror.pause_reason}" if mirror.pause_reason else ""
-        return f"{words} {in_words(mirror.paused_at, now=now)}{reason}"
+        return f"{words} {in_words(mirror.paused_at, now=now)}: {mirror.pause_reason or NO_REASON}"
     return words
 
 

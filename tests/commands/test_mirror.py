@@ -96,7 +96,10 @@ def prepare(act: str) -> None:
     ("act", "said"),
     [
         ("sync", "Asked for an import of default/project."),
-        ("pause", "It is not imported until `manage.py mirror resume default/project`."),
+        (
+            "pause",
+            "It is not imported until `manage.py mirror resume default/project` (no reason was given).",
+        ),
         ("resume", "Resumed default/project."),
         ("retry", "default/project is tried again."),
         ("cancel", "Its import is being stopped"),
@@ -162,8 +165,37 @@ def test_a_list_shows_ages_failures_and_what_is_stale(manage):
         ],
         ["default/fresh", "finished", "3 minutes ago", "in 2 hours"],
         ["default/old", "finished", f"{(present() - NOW).days} days ago (stale)", "now"],
-        ["default/still", "paused", "never", "never by itself"],
+        ["default/still", "paused", "never", "never by itself", "no reason was given"],
     ]
+
+
+def test_why_a_mirror_is_paused_is_in_the_list_and_in_the_explanation(manage):
+    mirror = hard_failed(made())
+    manage("mirror", "pause", "project", "--reason", "moving house")
+
+    assert "moving house; 15 in a row, auth: " in manage("mirror", "list").out
+    assert f"`manage.py mirror resume {mirror.path}` (reason: moving house)." in explained_text(manage)
+    manage("mirror", "resume", "project")
+    manage("mirror", "pause", "project")
+    assert f"`manage.py mirror resume {mirror.path}` (no reason was given)." in explained_text(manage)
+    catalog.remove(mirror, now=present())
+    assert "no reason" not in manage("mirror", "list", "--removed").out
+
+
+def explained_text(manage) -> str:
+    return manage("mirror", "explain", "project").out
+
+
+def test_explain_of_a_blocked_mirror_says_what_tries_again_at_once(manage, worker):
+    mirror = made()
+    claim = in_flight(mirror)
+    held = ImportState.objects.held(claim, now=NOW)
+    held.settle(Status.FAILED, now=NOW, outcome=Outcome.BLOCKED, next_execution_at=LATER, last_error="no")
+
+    assert f"`manage.py mirror sync {mirror.path}` tries again at once." in explained_text(manage)
+
+    catalog.pause(mirror, now=NOW)
+    assert "mirror sync" not in explained_text(manage)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +209,7 @@ def test_a_list_shows_ages_failures_and_what_is_stale(manage):
         (("--status", "paused"), {"c"}),
         (("--status", "stale"), {"a", "b"}),
         (("--status", "removed"), {"e"}),
+        (("--removed",), {"e"}),
         (("--status", "started"), set()),
     ],
 )

@@ -23,6 +23,7 @@ from mirroring.management.outlook import explanation, obstacle, outlook
 from mirroring.management.person import who
 from mirroring.management.selection import select
 from mirroring.models import Credential, Mirror, OnDivergence, SchedulingSettings
+from mirroring.rules.outcomes import Outcome
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import present
 
@@ -223,8 +224,11 @@ class Command(ActCommand):
 
 def _explained(mirror: Mirror, sentence: str) -> list[str]:
     lines = [f"{mirror.path}: {status_words(mirror)}. {sentence}."]
-    if mirror.state.last_error:
-        lines.append(f"Its last import ended as {mirror.state.last_outcome}: {mirror.state.last_error}")
+    state = mirror.state
+    if state.last_error:
+        lines.append(f"Its last import ended as {state.last_outcome}: {state.last_error}")
+    if state.last_outcome == Outcome.BLOCKED and state.active and not state.hard_failed:
+        lines.append(f"`manage.py mirror sync {mirror.path}` tries again at once.")
     return [plain(line).plain for line in lines]
 
 
