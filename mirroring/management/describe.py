@@ -133,8 +133,9 @@ def mirror_table(mirrors: Sequence[Mirror], *, now: datetime, configured: Schedu
 
 def _trouble_words(mirror: Mirror) -> str:
     """Return why a mirror is paused, and how it failed before."""
-    paused = mirror.paused_at is not None and mirror.deleted_at is None and (mirror.pause_reason or NO_REASON)
-    return "; ".join(filter(None, (paused, failure_words(mirror))))
+    paused = mirror.paused_at is not None and mirror.deleted_at is None
+    reason = (mirror.pause_reason or NO_REASON) if paused else ""
+    return "; ".join(filter(None, (reason, failure_words(mirror))))
 
 
 def mirror_card(mirror: Mirror, *, now: datetime, configured: SchedulingSettings) -> Table:
