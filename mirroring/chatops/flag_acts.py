@@ -10,6 +10,7 @@ from mirroring.flags.changes import Change
 from mirroring.flags.moves import share
 from mirroring.flags.state import in_words
 from mirroring.models.flag_change import FlagChange
+from mirroring.rules.words import counted
 
 SHOWN_CHANGES = 20
 
@@ -173,7 +174,9 @@ def _verified(head: str) -> Answer:
     data = {"entries": verdict.entries, "head": verdict.head, "faults": faults}
     if faults:
         return Answer("\n".join(["The audit was tampered with:", *faults]), data, ok=False)
-    return Answer(f"{verdict.entries} entries, all sealed. Head to keep elsewhere: {verdict.head}", data)
+    return Answer(
+        f"{counted(verdict.entries, 'entry')}, all sealed. Head to keep elsewhere: {verdict.head}", data
+    )
 
 
 def show_stale(options: Namespace, caller: Caller) -> Answer:

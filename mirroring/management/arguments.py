@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.core.management.base import CommandParser
 
+from mirroring.flags.definition_file import duration
 from mirroring.management.selection import REMOVED, STATUSES
 from mirroring.models import OnDivergence, RefSelection
 
@@ -151,6 +152,14 @@ def for_secret(parser: CommandParser, *, host_required: bool) -> None:
     parser.add_argument(
         "--allow-http", action="store_true", default=None, help="send it over http:// too, in clear"
     )
+
+
+def lasting(text: str) -> timedelta:
+    """Read how long something lasts: an argparse type."""
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def when(text: str) -> datetime | str:
