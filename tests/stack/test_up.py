@@ -153,7 +153,7 @@ def test_a_list_that_cannot_be_used_is_refused_before_anything_starts(place):
     listed, state = place / "bad", place / "badlist"
     listed.write_text("https://git.example.org/group/first.git\nnonsense\nhttp://10.0.0.7/x/y\n")
 
-    done = manage("up", "--mirrors", str(listed), env=environment(state))
+    done = manage("up", "--mirrors", str(listed), env=environment(state), timeout=30)
 
     assert (done.returncode, done.stdout) == (1, "")
     assert f"{listed}:2: 'nonsense' has no scheme" in done.stderr
@@ -169,7 +169,7 @@ def test_a_list_whose_names_are_taken_ends_the_start(place):
     for words in (("migrate",), ("mirror", "add", "https://git.example.org/other/first.git")):
         assert manage(*words, env=env).returncode == 0
 
-    done = manage("up", "--mirrors", str(listed), env=env)
+    done = manage("up", "--mirrors", str(listed), env=env, timeout=30)
 
     assert done.returncode == 1
     assert f"{listed}:1: default/first is taken" in done.stderr
