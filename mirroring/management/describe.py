@@ -21,6 +21,7 @@ from mirroring.models import (
     Relocation,
     SchedulingSettings,
 )
+from mirroring.rules.outcomes import Outcome
 from mirroring.rules.policies import rest_of
 
 if TYPE_CHECKING:
@@ -207,6 +208,17 @@ def _long_status(mirror: Mirror, *, now: datetime) -> str:
     if mirror.paused_at is not None:
         return f"{words} {in_words(mirror.paused_at, now=now)}: {mirror.pause_reason or NO_REASON}"
     return words
+
+
+def explained(mirror: Mirror, sentence: str) -> list[str]:
+    """Return the lines of an explanation, of which `sentence` is what happens next."""
+    lines = [f"{mirror.path}: {status_words(mirror)}. {sentence}."]
+    state = mirror.state
+    if state.last_error:
+        lines.append(f"Its last import ended as {state.last_outcome}: {state.last_error}")
+    if state.last_outcome == Outcome.BLOCKED and state.active and not state.hard_failed:
+        lines.append(f"`manage.py mirror sync {mirror.path}` tries again at once.")
+    return [plain(line).plain for line in lines]
 
 
 def plain(text: str) -> Text:

@@ -11,11 +11,10 @@ from mirroring.management.base import ActCommand, Options
 from mirroring.management.describe import (
     as_json,
     as_json_whole,
+    explained,
     mirror_card,
     mirror_table,
-    plain,
     rendered,
-    status_words,
 )
 from mirroring.management.failures import Failed
 from mirroring.management.list_files import complaint, read_list_file
@@ -23,7 +22,6 @@ from mirroring.management.outlook import explanation, obstacle, outlook
 from mirroring.management.person import who
 from mirroring.management.selection import select
 from mirroring.models import Credential, Mirror, OnDivergence, SchedulingSettings
-from mirroring.rules.outcomes import Outcome
 from mirroring.rules.words import counted
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import present
@@ -124,7 +122,7 @@ class Command(ActCommand):
         """Say what happens to a mirror next, and why."""
         mirrors = Mirror.objects.filter(deleted_at=None) if options["all"] else [_find(options)]
         told = [(mirror, explanation(mirror, now=present())) for mirror in mirrors]
-        lines = [line for mirror, why in told for line in _explained(mirror, str(why["explanation"]))]
+        lines = [line for mirror, why in told for line in explained(mirror, str(why["explanation"]))]
         data = [as_json(mirror) | why for mirror, why in told]
         self.show(data if options["all"] else data[0], "\n".join(lines), options)
 
@@ -222,16 +220,6 @@ class Command(ActCommand):
         if clone:
             lines.append(f"Clone it: git clone {mirror.clone_url}")
         self.show(as_json(mirror), "\n".join(lines), options)
-
-
-def _explained(mirror: Mirror, sentence: str) -> list[str]:
-    lines = [f"{mirror.path}: {status_words(mirror)}. {sentence}."]
-    state = mirror.state
-    if state.last_error:
-        lines.append(f"Its last import ended as {state.last_outcome}: {state.last_error}")
-    if state.last_outcome == Outcome.BLOCKED and state.active and not state.hard_failed:
-        lines.append(f"`manage.py mirror sync {mirror.path}` tries again at once.")
-    return [plain(line).plain for line in lines]
 
 
 def _wanted(options: Options) -> catalog.Wanted:
