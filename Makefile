@@ -34,7 +34,7 @@ demo: runtime ## mirror 60 repositories under a cap of 8, watch it, verify it (S
 	@$(VENV)/python -m tests.acceptance.demo
 
 up: runtime ## run the whole stack in the foreground; MIRRORS=file imports a list first, Ctrl-C stops everything
-	@$(VENV)/python manage.py up $(if $(MIRRORS),--mirrors "$(MIRRORS)")
+	@exec $(VENV)/python manage.py up $(if $(MIRRORS),--mirrors "$(MIRRORS)")
 
 check: setup ## format, lint, types, layers, sizes, planted faults still apply, migrations, deployment settings
 	$(VENV)/ruff format --check --quiet .

@@ -22,6 +22,10 @@ def _state_folder() -> Path:
     folder = Path(env.str("MIRRORING_STATE", default=str(BASE_DIR / "var"))).expanduser().resolve()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ImproperlyConfigured(
+            f"The state folder {folder} is not a folder: set MIRRORING_STATE to one that you may write"
+        ) from None
     except OSError as error:
         raise ImproperlyConfigured(
             f"The state folder {folder} cannot be made ({error.strerror}): "
@@ -51,16 +55,22 @@ def _secret_key(folder: Path) -> str:
 
 
 def _redis_url(folder: Path) -> str:
-    """Return REDIS_URL, or the URL of the private server that a running stack wrote into stack.json."""
+    """Return REDIS_URL, or the URL of the private server of the stack that runs on the state folder."""
     given: str = env.str("REDIS_URL", default="")
     if given:
         if not given.startswith(("redis://", "rediss://", "unix://")):
             raise ImproperlyConfigured("REDIS_URL must start with redis://, rediss:// or unix://")
         return given
+    return str(_card(folder).get("redis_url", "redis://127.0.0.1:6379/0"))
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """Return what a running stack wrote about itself into the state folder; empty if none runs."""
     try:
-        return str(json.loads((folder / "stack.json").read_text())["redis_url"])
-    except (OSError, ValueError, KeyError):
-        return "redis://127.0.0.1:6379/0"
+        card: dict[str, Any] = json.loads((folder / "stack.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return card
 
 
 def _number(name: str, default: int, *, low: int, high: int) -> int:
@@ -92,10 +102,14 @@ def _database(folder: Path) -> dict[str, Any]:
     return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 
 
-def _allowed_upstreams() -> AllowList:
-    """Return the private networks and hosts of ALLOW_PRIVATE_UPSTREAMS, which mirrors may be fetched from."""
+def _allowed_upstreams(folder: Path) -> AllowList:
+    """Return the private networks and hosts which mirrors may be fetched from.
+
+    They are those of ALLOW_PRIVATE_UPSTREAMS; where it is not set at all, those that the running stack was given.
+    """
+    given: str = env.str(VARIABLE, default=_card(folder).get("environment", {}).get(VARIABLE, ""))
     try:
-        return AllowList.parse(env.str(VARIABLE, default="").split(","))
+        return AllowList.parse(given.split(","))
     except ValueError as error:
         raise ImproperlyConfigured(f"{VARIABLE}: {error}") from None
 
@@ -110,7 +124,7 @@ DEBUG = env.bool("DEBUG", default=False)
 REDIS_URL = _redis_url(STATE_DIR)
 REPOSITORIES_DIR = Path(env.str("MIRRORING_REPOSITORIES", default=str(STATE_DIR / "repositories")))
 GIT = env.str("MIRRORING_GIT", default="git")
-ALLOW_PRIVATE_UPSTREAMS = _allowed_upstreams()
+ALLOW_PRIVATE_UPSTREAMS = _allowed_upstreams(STATE_DIR)
 IMPORT_SLOTS = _number("IMPORT_SLOTS", 8, low=1, high=10_000)
 TRACKER_ARM = env.str("MIRRORING_TRACKER_ARM", default="product")  # Another is for trying the guards.
 GIT_MEMORY_MB = _number("GIT_MEMORY_MB", 4096, low=64, high=1_000_000)

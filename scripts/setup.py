@@ -10,7 +10,7 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036  (the point of this file)
     sys.stderr.write(
         "This is Python %d.%d; 3.11 or newer is needed. "  # noqa: UP031
-        "Install one, then type: make setup PYTHON=python3.11\n" % sys.version_info[:2]
+        "Install one, then type the same with it: make ... PYTHON=python3.11\n" % sys.version_info[:2]
     )
     sys.exit(1)
 

@@ -5,7 +5,7 @@ due, `wake`, which is called after the commit (`mirroring.tasks.wake_scheduler`)
 """
 
 from mirroring.catalog.acting import cancel, pause, resume, retry, sync
-from mirroring.catalog.adding import Added, Skipped, add, add_all
+from mirroring.catalog.adding import Added, Skipped, add, add_all, check_free
 from mirroring.catalog.adopting import Adopted, Adopting, NotAdoptable, adopt, adopt_all
 from mirroring.catalog.credential_keys import RotatedKeys, rotate_keys
 from mirroring.catalog.credential_values import Given
@@ -53,6 +53,7 @@ __all__ = [
     "adopt",
     "adopt_all",
     "cancel",
+    "check_free",
     "check_refs",
     "decline_move",
     "distrust",

@@ -80,6 +80,12 @@ def add_all(wanted: Iterable[tuple[int, Wanted]], *, now: datetime, wake: Callab
     return Added(mirrors=mirrors, skipped=sorting.skipped)
 
 
+def check_free(wanted: Iterable[tuple[int, Wanted]]) -> None:
+    """Raise BadList if lines of a list want a name that is taken. Nothing is added."""
+    if problems := _sort(list(wanted)).problems:
+        raise BadList(problems)
+
+
 def _sort(numbered: Sequence[tuple[int, Wanted]]) -> _Sorting:
     known = _urls_of([wanted for _, wanted in numbered])
     sorting = _Sorting()

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from mirroring.catalog.acting import reread
 from mirroring.catalog.adding import groups_named, hosts_named
 from mirroring.catalog.errors import NameTaken, NothingToChange, NotNow
-from mirroring.catalog.wanted import Refs, check_fits, check_name, check_url
+from mirroring.catalog.wanted import Refs, check_fits, check_name, check_url, read_url
 from mirroring.models import Credential, ImportState, Mirror, OnDivergence
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def edit(
         row = Mirror.objects.select_for_update().filter(pk=mirror.pk, deleted_at=None).first()
         if row is None:
             raise NotNow(f"{mirror.path} was removed: restore it first")
-        wanted = _wanted(url=url, name=name, group=group, refs=refs)
+        wanted = _wanted(row, url=url, name=name, group=group, refs=refs)
         if credential is not None:
             wanted["credential"] = credential if isinstance(credential, Credential) else None
         if on_divergence is not None:
@@ -70,10 +70,12 @@ def edit(
     return Edited(mirror=reread(mirror), changed=tuple(sorted(changed)), asked_now=asked_now)
 
 
-def _wanted(*, url: str | None, name: str | None, group: str | None, refs: Refs | None) -> dict[str, object]:
-    """Return the checked values of the fields that were given."""
+def _wanted(
+    row: Mirror, *, url: str | None, name: str | None, group: str | None, refs: Refs | None
+) -> dict[str, object]:
+    """Return the checked values of the fields that were given. The URL is judged only where it changes."""
     wanted: dict[str, object] = {}
-    if url is not None:
+    if url is not None and read_url(url).url != row.url:
         wanted["url"] = check_url(url).url
     if name is not None:
         wanted["name"] = check_name(name, what="mirror")
@@ -89,7 +91,7 @@ def _change(row: Mirror, wanted: dict[str, object]) -> set[str]:
     changed = {field for field, value in wanted.items() if getattr(row, field) != value}
     for field in changed:
         setattr(row, field, wanted[field])
-    upstream = check_url(row.url)
+    upstream = read_url(row.url)
     # Also where another field changed: a credential that fitted must not follow the mirror to another host.
     check_fits(row.credential, upstream=upstream, group=row.group.name)
     if "url" in changed:

@@ -9,6 +9,7 @@ from django.db.models import ProtectedError
 from mirroring.catalog.errors import GroupInUse, Invalid, NameTaken, NothingToChange, Unknown
 from mirroring.catalog.wanted import check_name
 from mirroring.models import Group, GroupToken
+from mirroring.rules.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,8 @@ def remove_group(group: Group) -> None:
         kept = group.mirrors.filter(deleted_at=None).count()
         removed = group.mirrors.exclude(deleted_at=None).count()
         raise GroupInUse(
-            f"The group {group.name!r} still owns {kept} mirrors, and {removed} removed ones that can be restored: "
-            "move the first to another group, and wait for the others to be purged"
+            f"The group {group.name!r} still owns {counted(kept, 'mirror')}, and {removed} removed ones that can be "
+            "restored: move the first to another group, and wait for the others to be purged"
         ) from None
     logger.info("group removed", extra={"group": group.name})
 

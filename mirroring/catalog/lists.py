@@ -151,11 +151,9 @@ def _csv_entries(text: str) -> Iterator[_Entry | Problem]:
             yield _csv_entry(line, header, row)
             continue
         header = [cell.lower() for cell in row]
-        unknown = [cell for cell in header if cell not in FIELDS]
-        if unknown or len(set(header)) < len(header):
-            yield Problem(
-                line, f"the header {','.join(row)[:100]!r} is not understood: use {', '.join(FIELDS)}"
-            )
+        if wrong := [cell for cell in header if cell not in FIELDS or header.count(cell) > 1]:
+            named = ", ".join(repr(cell[:50]) for cell in dict.fromkeys(wrong))
+            yield Problem(line, f"the header has {named}: use each of {', '.join(FIELDS)} once at most")
             return
 
 
@@ -185,10 +183,7 @@ def _json_entries(text: str) -> Iterator[_Entry | Problem]:
             at = _skip_space(text, at + 1) if text[at] == "," else at
         except (ValueError, RecursionError) as error:
             # Not JSONDecodeError alone: there are numbers of thousands of digits, and nests without end.
-            where = getattr(error, "lineno", line)
-            yield Problem(
-                where, f"not JSON ({getattr(error, 'msg', 'a wild value')}): check its commas and quotes"
-            )
+            yield _not_json(error, line)
             return
         yield _json_entry(line, value)
     rest = _skip_space(text, at + 1)
@@ -196,6 +191,14 @@ def _json_entries(text: str) -> Iterator[_Entry | Problem]:
         yield Problem(
             text.count("\n", 0, rest) + 1, "there is text after the end of the JSON list: take it away"
         )
+
+
+def _not_json(error: ValueError | RecursionError, line: int) -> Problem:
+    if not isinstance(error, json.JSONDecodeError):
+        return Problem(line, "not JSON (a wild value): write texts, and lists or objects of them")
+    found = error.doc[error.pos :].partition("\n")[0][:20]
+    where = f"column {error.colno}, at {found!r}" if found else f"column {error.colno}, where the line ends"
+    return Problem(error.lineno, f"not JSON ({error.msg}: {where}): check its commas and quotes")
 
 
 def _json_entry(line: int, value: object) -> _Entry | Problem:

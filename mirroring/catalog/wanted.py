@@ -79,6 +79,14 @@ def check_url(url: str) -> urls.UpstreamURL:
     return upstream
 
 
+def read_url(url: str) -> urls.UpstreamURL:
+    """Return the URL in its normal form, or raise Invalid. Whether it may be contacted is `check_url`'s to judge."""
+    try:
+        return contact.accepted(url)
+    except Blocked as error:
+        raise Invalid(error.detail) from None
+
+
 def check_fits(credential: Credential | None, *, upstream: urls.UpstreamURL, group: str) -> None:
     """Raise NotNow if a mirror of this group, with such an upstream, cannot use the credential."""
     if credential is None:

@@ -40,8 +40,9 @@ def _no_arguments(parser: ArgumentParser) -> None:
 class Act:
     """One command of the grammar.
 
-    `changes`: it writes, so from Slack it takes an operator; `changes_if`: it does with some options. `everywhere`: it
-    looks at all environments by itself, so it runs here and takes no environment.
+    `changes`: it writes, so from Slack it takes an operator; `changes_if`: it does with some options. `calms`: what it
+    writes turns something off, which no other environment's refusal may hold up. `everywhere`: it looks at all
+    environments by itself, so it runs here and takes no environment.
     """
 
     words: tuple[str, ...]
@@ -50,11 +51,21 @@ class Act:
     arguments: Callable[[ArgumentParser], None] = field(default=_no_arguments)
     changes: bool = False
     changes_if: Callable[[Namespace], bool] = field(default=lambda options: False)
+    calms: Callable[[Namespace], bool] = field(default=lambda options: False)
     everywhere: bool = False
 
     def writes(self, options: Namespace) -> bool:
         """Say whether it changes anything when it is run with these options."""
         return self.changes or self.changes_if(options)
+
+    def stirs(self, options: Namespace) -> bool:
+        """Say whether it changes something with these options other than by turning it off."""
+        return self.writes(options) and not self.calms(options)
+
+
+def always(options: Namespace) -> bool:
+    """Say yes, whatever the options."""
+    return True
 
 
 class ActFailed(Exception):

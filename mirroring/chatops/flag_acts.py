@@ -4,12 +4,13 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from decimal import Decimal, InvalidOperation
 
-from mirroring.chatops.act import Act, ActFailed, Answer, Caller
+from mirroring.chatops.act import Act, ActFailed, Answer, Caller, always
 from mirroring.flags import actors, audit, changes, clock, freezing, gates, registry, shown, stale
 from mirroring.flags.changes import Change
 from mirroring.flags.moves import share
 from mirroring.flags.state import in_words
 from mirroring.models.flag_change import FlagChange
+from mirroring.rules.words import counted
 
 SHOWN_CHANGES = 20
 
@@ -93,6 +94,15 @@ def change_of(options: Namespace, definition: registry.Definition) -> Change:
     return Change(actors_add=listed) if options.value else Change(actors_remove=listed)
 
 
+def _turns_off(options: Namespace) -> bool:
+    listed = any(getattr(options, kind) for kind in actors.KINDS)
+    return options.value is False or (options.value == 0 and not listed)
+
+
+def _forgets_to_off(options: Namespace) -> bool:
+    return not (registry.is_defined(options.name) and registry.definition(options.name).default)
+
+
 def set_value(options: Namespace, caller: Caller) -> Answer:
     """Change a flag."""
     definition = registry.definition(options.name)
@@ -164,7 +174,9 @@ def _verified(head: str) -> Answer:
     data = {"entries": verdict.entries, "head": verdict.head, "faults": faults}
     if faults:
         return Answer("\n".join(["The audit was tampered with:", *faults]), data, ok=False)
-    return Answer(f"{verdict.entries} entries, all sealed. Head to keep elsewhere: {verdict.head}", data)
+    return Answer(
+        f"{counted(verdict.entries, 'entry')}, all sealed. Head to keep elsewhere: {verdict.head}", data
+    )
 
 
 def show_stale(options: Namespace, caller: Caller) -> Answer:
@@ -205,6 +217,7 @@ ACTS = (
         set_value,
         _set_arguments,
         changes=True,
+        calms=_turns_off,
     ),
     Act(
         ("feature", "delete"),
@@ -212,9 +225,12 @@ ACTS = (
         delete,
         _delete_arguments,
         changes=True,
+        calms=_forgets_to_off,
     ),
     Act(("feature", "audit"), "Show who changed what; export or verify it.", show_audit, _audit_arguments),
     Act(("feature", "stale"), "Name the flags that should be gone.", show_stale),
-    Act(("feature", "freeze"), "Let no flag be turned on.", freeze, _freeze_reason, changes=True),
+    Act(
+        ("feature", "freeze"), "Let no flag be turned on.", freeze, _freeze_reason, changes=True, calms=always
+    ),
     Act(("feature", "thaw"), "End the change freeze.", thaw, changes=True),
 )

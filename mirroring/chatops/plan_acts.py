@@ -14,6 +14,7 @@ from mirroring.rollout import announcing, cleanup
 from mirroring.rollout import plan as planning
 from mirroring.rollout.plan import Evidence, Line
 from mirroring.rollout.rolling_back import RolloutRefused, utc_now
+from mirroring.rules.words import counted
 
 SHOWN = 40
 
@@ -108,13 +109,17 @@ def clean_up(options: Namespace, caller: Caller) -> Answer:
     ]
     lines += [f"  {each.path}:{each.line}: {each.text[:100]}" for each in found[:SHOWN]]
     by_hand = [each for each in found if each.by_hand]
-    lines.append(f"{len(found)} lines name it; {len(by_hand)} of them are left to a person.")
+    lines.append(
+        f"It is named in {counted(len(found), 'line')}; {len(by_hand)} of them are left to a person."
+    )
     if options.patch:
         Path(options.patch).write_text(cleanup.patch(options.name), errors="surrogateescape")
         lines.append(f"The patch is in {options.patch}: git apply {options.patch}")
     data = {"may_go": judged.may_go, "reasons": judged.reasons, "references": [vars(each) for each in found]}
     old = [each.reason for each in stale.report(now=utc_now()) if each.flag == options.name]
-    return Answer("\n".join([*lines, *(f"Stale: {reason}" for reason in old)]), {**data, "stale": old})
+    lines += [f"Stale: {reason}" for reason in old]
+    # Somebody who asks for the patch gets it, whatever is in the way.
+    return Answer("\n".join(lines), {**data, "stale": old}, ok=judged.may_go or bool(options.patch))
 
 
 def _plan_arguments(parser: ArgumentParser) -> None:

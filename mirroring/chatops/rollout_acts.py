@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 
-from mirroring.chatops.act import Act, ActFailed, Answer, Caller
+from mirroring.chatops.act import Act, ActFailed, Answer, Caller, always
 from mirroring.chatops.flag_acts import overrides, why_and_overrides
 from mirroring.models import Rollout
 from mirroring.rollout import controller, describing
@@ -134,7 +134,14 @@ ACTS = (
         changes=True,
     ),
     Act(("feature", "rollout", "status"), "Show where a rollout stands.", status, _name),
-    Act(("feature", "rollout", "pause"), "Take no further step.", pause, _name_and_why, changes=True),
+    Act(
+        ("feature", "rollout", "pause"),
+        "Take no further step.",
+        pause,
+        _name_and_why,
+        changes=True,
+        calms=always,
+    ),
     Act(("feature", "rollout", "resume"), "Go on after a pause.", resume, _name_and_why, changes=True),
     Act(
         ("feature", "rollout", "abort"),
@@ -142,6 +149,7 @@ ACTS = (
         abort,
         _name_and_why,
         changes=True,
+        calms=always,
     ),
     Act(
         ("feature", "simulate"),

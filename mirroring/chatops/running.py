@@ -42,12 +42,42 @@ class Result:
 
 
 def run(words: Sequence[str], *, caller: Caller) -> list[Result]:
-    """Run it everywhere it is to run; raise Usage or HelpAsked before anything is done."""
+    """Run it everywhere it is to run; raise Usage or HelpAsked before anything is done.
+
+    A change stops at the first environment that refuses it, and is refused as a whole where one is not configured.
+    What turns something off goes everywhere all the same.
+    """
     names, rest = grammar.targets(words)
-    act, _ = grammar.parse(rest, EVERY)
+    act, options = grammar.parse(rest, EVERY)
     if act.everywhere:
         return [Result("", here(rest, caller=caller))]
-    return [Result(name, _in(name, rest, caller)) for name in names]
+    if not act.stirs(options):
+        return [Result(name, _in(name, rest, caller)) for name in names]
+    missing = {name: why for name in names if (why := _missing(name))}
+    if missing:
+        other = f"Not done, because {next(iter(missing))} is not configured"
+        return [Result(name, Answer(missing.get(name, other), ok=False)) for name in names]
+    return _in_turn(names, rest, caller)
+
+
+def _missing(name: str) -> str:
+    """Return what to say of an environment that is not configured; empty if it is."""
+    try:
+        if not environments.is_here(name):
+            environments.named(name)
+    except environments.NoEnvironment as error:
+        return str(error)
+    return ""
+
+
+def _in_turn(names: Sequence[str], words: Sequence[str], caller: Caller) -> list[Result]:
+    """Run it in one environment after the other, up to the first that refuses."""
+    results: list[Result] = []
+    for name in names:
+        refused = next((result.environment for result in results if not result.answer.ok), "")
+        skipped = Answer(f"Not done, because {refused} refused", ok=False)
+        results.append(Result(name, skipped if refused else _in(name, words, caller)))
+    return results
 
 
 def here(words: Sequence[str], *, caller: Caller) -> Answer:

@@ -51,6 +51,13 @@ def _in_node(node: ast.AST, names: type[StrEnum]) -> Iterator[str]:
             return
 
 
+def asked_in(*files: Path) -> list[str]:
+    """Return the flags that these files ask for, in the order of rollout."""
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text(), filename=str(file))))
+    asked = {name for node in nodes for name in _in_node(node, FlagName)}
+    return [made.name for made in registry.definitions() if made.name in asked]
+
+
 def _called(function: ast.expr) -> str:
     """Return the name of what is called, where that says it: `flags.is_on(...)`, `is_on(...)`."""
     match function:

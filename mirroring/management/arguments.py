@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 from django.core.management.base import CommandParser
 
-from mirroring.management.selection import STATUSES
+from mirroring.flags.definition_file import duration
+from mirroring.management.selection import REMOVED, STATUSES
 from mirroring.models import OnDivergence, RefSelection
 
 MAX_SPREAD_DAYS = 30
@@ -61,7 +62,9 @@ def for_edit(parser: CommandParser) -> None:
 
 def for_list(parser: CommandParser) -> None:
     """Define what a list is narrowed by."""
-    parser.add_argument("--status", choices=STATUSES)
+    status = parser.add_mutually_exclusive_group()
+    status.add_argument("--status", choices=STATUSES)
+    status.add_argument("--removed", dest="status", action="store_const", const=REMOVED, help="those removed")
     parser.add_argument("--group", metavar="G")
     parser.add_argument("--credential", metavar="C", help="what their upstreams are shown")
 
@@ -149,6 +152,14 @@ def for_secret(parser: CommandParser, *, host_required: bool) -> None:
     parser.add_argument(
         "--allow-http", action="store_true", default=None, help="send it over http:// too, in clear"
     )
+
+
+def lasting(text: str) -> timedelta:
+    """Read how long something lasts: an argparse type."""
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def when(text: str) -> datetime | str:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mirroring.catalog import KEEP_REMOVED, Freshness, freshness, in_words, proposal
+from mirroring.management.outlook import NO_REASON
 from mirroring.models import (
     Credential,
     Expiry,
@@ -20,6 +21,7 @@ from mirroring.models import (
     Relocation,
     SchedulingSettings,
 )
+from mirroring.rules.outcomes import Outcome
 from mirroring.rules.policies import rest_of
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ def mirror_table(mirrors: Sequence[Mirror], *, now: datetime, configured: Schedu
     with_credentials = any(mirror.credential for mirror in mirrors)
     if with_credentials:
         table.add_column("credential", no_wrap=True)
-    table.add_column("failure", overflow="fold")
+    table.add_column("failure, reason", overflow="fold")
     for mirror in mirrors:
         table.add_row(
             plain(mirror.path),
@@ -125,9 +127,16 @@ def mirror_table(mirrors: Sequence[Mirror], *, now: datetime, configured: Schedu
             success_words(mirror, now=now, configured=configured),
             plain(next_words(mirror, now=now)),
             *([_credential_cell(mirror, now=now, configured=configured)] if with_credentials else []),
-            plain(failure_words(mirror)),
+            plain(_trouble_words(mirror)),
         )
     return table
+
+
+def _trouble_words(mirror: Mirror) -> str:
+    """Return why a mirror is paused, and how it failed before."""
+    paused = mirror.paused_at is not None and mirror.deleted_at is None
+    reason = (mirror.pause_reason or NO_REASON) if paused else ""
+    return "; ".join(filter(None, (reason, failure_words(mirror))))
 
 
 def mirror_card(mirror: Mirror, *, now: datetime, configured: SchedulingSettings) -> Table:
@@ -197,9 +206,19 @@ def _long_status(mirror: Mirror, *, now: datetime) -> str:
         until = in_words(mirror.deleted_at + KEEP_REMOVED, now=now)
         return f"{words} {in_words(mirror.deleted_at, now=now)}; purged {until}"
     if mirror.paused_at is not None:
-        reason = f": {mirror.pause_reason}" if mirror.pause_reason else ""
-        return f"{words} {in_words(mirror.paused_at, now=now)}{reason}"
+        return f"{words} {in_words(mirror.paused_at, now=now)}: {mirror.pause_reason or NO_REASON}"
     return words
+
+
+def explained(mirror: Mirror, sentence: str) -> list[str]:
+    """Return the lines of an explanation, of which `sentence` is what happens next."""
+    lines = [f"{mirror.path}: {status_words(mirror)}. {sentence}."]
+    state = mirror.state
+    if state.last_error:
+        lines.append(f"Its last import ended as {state.last_outcome}: {state.last_error}")
+    if state.last_outcome == Outcome.BLOCKED and state.active and not state.hard_failed:
+        lines.append(f"`manage.py mirror sync {mirror.path}` tries again at once.")
+    return [plain(line).plain for line in lines]
 
 
 def plain(text: str) -> Text:

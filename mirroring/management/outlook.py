@@ -10,6 +10,8 @@ from mirroring.scheduler.explain import explain
 from mirroring.tracker.connection import connect
 from mirroring.tracker.job_tracker import TrackerDown
 
+NO_REASON = "no reason was given"
+
 _GIVEN_UP = {
     Rest.HARD_FAILED: "It failed too often to be tried again by itself",
     Rest.ARCHIVED: "It is archived, for its upstream is gone",
@@ -37,7 +39,8 @@ def outlook(mirror: Mirror, *, now: datetime) -> str:
         until = in_words(mirror.deleted_at + KEEP_REMOVED, now=now)
         return f"It is purged {until}; until then `manage.py mirror restore {path}` brings it back"
     if mirror.paused_at is not None:
-        return f"It is not imported until `manage.py mirror resume {path}`"
+        reason = f"reason: {mirror.pause_reason}" if mirror.pause_reason else NO_REASON
+        return f"It is not imported until `manage.py mirror resume {path}` ({reason})"
     if state.hard_failed:
         word = _GIVEN_UP[rest_of(state.last_outcome)]
         return (

@@ -14,6 +14,8 @@ DAY = 86_400
 LONGEST_FETCH = 18_000
 """Seconds: below the visibility timeout of the broker, after which the message of an import would come again."""
 
+FROM_THE_NEXT_IMPORT = "Applies from each mirror's next import on."
+
 
 def _number(
     default: int, *, low: int = 0, high: int = 30 * DAY, text: str = ""
@@ -35,9 +37,15 @@ class SchedulingSettings(models.Model):
     mirror_capacity_threshold = _number(
         50, high=1_000_000, text="Free slots at which a run is followed by another (second flag off)."
     )
-    mirror_max_delay_seconds = _number(18_000, low=1)
-    mirror_min_delay_seconds = _number(1_800, low=1)
-    mirror_jitter_seconds = _number(60, high=DAY)
+    mirror_max_delay_seconds = _number(
+        18_000, low=1, text=f"Longest wait between two imports of a mirror. {FROM_THE_NEXT_IMPORT}"
+    )
+    mirror_min_delay_seconds = _number(
+        1_800, low=1, text=f"Shortest wait between two imports of a mirror. {FROM_THE_NEXT_IMPORT}"
+    )
+    mirror_jitter_seconds = _number(
+        60, high=DAY, text=f"Random addition to both waits, at most. {FROM_THE_NEXT_IMPORT}"
+    )
     mirror_max_retry = _number(
         14, high=1_000, text="Failures in a row that are retried; the next one is a hard failure."
     )
@@ -51,11 +59,19 @@ class SchedulingSettings(models.Model):
     schedule_wait_timeout_seconds = _number(
         120, high=3_600, text="How long a run waits for the queue to empty (second flag off)."
     )
-    reschedule_wait_seconds = _number(1, high=60)
+    reschedule_wait_seconds = _number(
+        1, high=60, text="Pause between two looks at the queue of a run that waits for it (second flag off)."
+    )
     lease_seconds = _number(60, low=3, high=3_600, text="Life of a claim and of a slot that nobody renews.")
-    tick_seconds = _number(60, low=1, high=DAY)
-    repair_tick_seconds = _number(10, low=1, high=3_600)
-    fetch_timeout_seconds = _number(3_600, low=1, high=LONGEST_FETCH)
+    tick_seconds = _number(
+        60, low=1, high=DAY, text="How often the scheduler runs without being woken by a freed slot."
+    )
+    repair_tick_seconds = _number(
+        10, low=1, high=3_600, text="How often it is looked for what dead workers have left."
+    )
+    fetch_timeout_seconds = _number(
+        3_600, low=1, high=LONGEST_FETCH, text="How long one import may take, from first contact to its end."
+    )
     credential_warning_days = _number(
         14, high=3_650, text="How long before the end of a credential its warnings begin."
     )

@@ -63,13 +63,18 @@ class Guard:
         return self.kind is not Kind.ABSOLUTE
 
     def __str__(self) -> str:
+        return f"{self.metric} {self.allowed}"
+
+    @property
+    def allowed(self) -> str:
+        """Return the bound in words."""
         side = "at most" if self.direction is Direction.UP else "at least"
         of = {
             Kind.RATIO: " times before",
             Kind.PEAK: " times the peak before",
             Kind.DIFFERENCE: " beside before",
         }
-        return f"{self.metric} {side} {self.bound:g}{of.get(self.kind, '')}"
+        return f"{side} {self.bound:g}{of.get(self.kind, '')}"
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ def _compare(guard: Guard, *, before: float | None, now: float, floor: float) ->
         held = max(now, floor) / max(before, floor)
     worse = held > guard.bound if guard.direction is Direction.UP else held < guard.bound
     return Judgement(
-        guard, Verdict.BAD if worse else Verdict.GOOD, before, now, why=f"{held:.4g} against {guard}"
+        guard, Verdict.BAD if worse else Verdict.GOOD, before, now, why=f"{held:.4g} against {guard.allowed}"
     )
 
 

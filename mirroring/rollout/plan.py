@@ -11,6 +11,7 @@ from mirroring.models import PlanTick, Rollout, RolloutState
 from mirroring.rollout import cleanup
 from mirroring.rollout.guards import Verdict
 from mirroring.rollout.rolling_back import RolloutRefused
+from mirroring.rules.words import counted
 from mirroring.tracker.connection import connect
 from mirroring.tracker.job_tracker import TrackerDown
 
@@ -233,7 +234,7 @@ def _released(flag: str, now: datetime) -> Evidence:
 
 def _cleaned_up(flag: str, now: datetime) -> Evidence:
     left = [each for each in cleanup.references(flag) if each.kind in {"code", "definition"}]
-    return Evidence(not left, f"{len(left)} lines name it" if left else "no line names it")
+    return Evidence(not left, f"named in {counted(len(left), 'line')}" if left else "no line names it")
 
 
 for _key, _checker in {

@@ -8,6 +8,7 @@ from django.db.models import Count
 
 from mirroring.models import Host, ImportState, SchedulingSettings
 from mirroring.rules.hosts import Bounds
+from mirroring.rules.words import counted
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class HostState:
             seconds = max(1, round(self.cools_for.total_seconds()))
             return f"cooling for {seconds} s, because {self.reason}"
         bound = ", as a person set" if self.max_slots is not None and self.limit == self.max_slots else ""
-        return f"{self.limit} slots{bound}, {self.held} in use"
+        return f"{counted(self.limit, 'slot')}{bound}, {self.held} in use"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.sentence}"

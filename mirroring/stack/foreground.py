@@ -27,7 +27,7 @@ STACK_USER = "admin"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run and where."""
+    """What to run and where. `shared`: variables that commands in other terminals are to find, too."""
 
     root: Path
     layout: Layout
@@ -35,6 +35,7 @@ class Plan:
     flower_url: str
     redis_url: str = field(default="", repr=False)
     flower_password: str = field(default="", repr=False)
+    shared: Mapping[str, str] = field(default_factory=dict)
     verbose: bool = False
     say: Callable[[str], None] = print
 
@@ -91,7 +92,8 @@ def _signals() -> Iterator[Stop]:
     stop = Stop()
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup stays in force
+        # nohup stays in force; a shell that starts us with & has SIGINT ignored, which nobody asked for.
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             before[number] = signal.signal(number, stop)
     try:
         yield stop
@@ -120,6 +122,7 @@ def _environment(plan: Plan, folder: StateFolder, *, redis_url: str) -> dict[str
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "MIRRORING_STATE": str(folder.path),
         "REDIS_URL": redis_url,
+        **plan.shared,
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -168,6 +171,7 @@ def _publish(plan: Plan, folder: StateFolder, supervisor: Supervisor, redis_url:
     folder.note_children(pids)
     facts = {
         "redis_url": redis_url,
+        "environment": dict(plan.shared),
         "web_url": plan.public_url,
         "admin_url": f"{plan.public_url}/admin/",
         "flower_url": plan.flower_url,

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from mirroring import revision
 from mirroring.catalog.credential_facts import count_credentials
 from mirroring.models import SchedulingSettings
+from mirroring.rules.words import counted
 from mirroring.tracker.connection import connect, present
 from mirroring.tracker.job_tracker import TrackerDown
 from mirroring.web.refusal import plain_text
@@ -97,7 +98,7 @@ def _workers() -> Part:
     slots = sum(worker.slots for worker in workers)
     if not slots:
         return Part(ready=False, detail="the imports workers are shutting down")
-    return Part(ready=True, detail=f"all queues are read; {slots} import slots")
+    return Part(ready=True, detail=f"all queues are read; {counted(slots, 'import slot')}")
 
 
 def _beat() -> Part:

@@ -105,7 +105,9 @@ def read_list(path: Path) -> tuple[str, ...]:
     try:
         text = path.read_text(encoding="utf-8")
         found = [entry.strip() for entry in _entries(text)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise Failed(f"MIRRORS={path} cannot be read ({error.strerror}): give the path of a list") from None
+    except (ValueError, KeyError, TypeError) as error:
         raise Failed(f"MIRRORS={path} cannot be read: {error}") from None
     if not found:
         raise Failed(f"MIRRORS={path} names no repository")

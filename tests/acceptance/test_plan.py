@@ -97,6 +97,15 @@ def test_a_list_that_cannot_be_used_is_refused(text: str, tmp_path: Path) -> Non
         read_list(tmp_path / "list")
 
 
+def test_a_list_that_is_not_there_is_told_in_one_plain_line() -> None:
+    with pytest.raises(Failed) as refused:
+        read_plan({"MIRRORS": "/no/such"})
+
+    assert str(refused.value) == (
+        "MIRRORS=/no/such cannot be read (No such file or directory): give the path of a list"
+    )
+
+
 def test_repositories_of_a_list_get_names_of_their_own_and_no_pushes(repository: Path) -> None:
     plan = Plan(mirrors=3, given=(str(repository), str(repository), "http://127.0.0.1:9/gone/own.git"))
 

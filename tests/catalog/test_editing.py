@@ -3,8 +3,9 @@ from datetime import timedelta
 import pytest
 
 from mirroring import catalog
-from mirroring.catalog.errors import NameTaken, NothingToChange, NotNow
+from mirroring.catalog.errors import Invalid, NameTaken, NothingToChange, NotNow
 from mirroring.models import Mirror
+from mirroring.upstream.policy.guard import AllowList
 from tests.catalog.samples import LATER, NOW, due_now, hard_failed, imported, made, nobody, state
 
 pytestmark = pytest.mark.django_db
@@ -86,6 +87,19 @@ def test_a_name_that_is_taken_is_refused_and_nothing_changes():
 
     kept = Mirror.objects.get(pk=mirror.pk)
     assert (kept.name, kept.url, kept.config_version) == ("project", mirror.url, 1)
+
+
+def test_a_url_that_stays_is_not_judged_and_a_new_one_is(settings):
+    settings.ALLOW_PRIVATE_UPSTREAMS = AllowList.parse(["127.0.0.0/8"])
+    mirror = made("http://127.0.0.1:3000/team/project")
+    settings.ALLOW_PRIVATE_UPSTREAMS = AllowList()
+
+    edit(mirror, name="renamed")
+    edited = edit(mirror, on_divergence="keep", url=mirror.url)
+
+    assert (edited.mirror.name, edited.changed) == ("renamed", ("on_divergence",))
+    with pytest.raises(Invalid, match=r"127\.0\.0\.1 is not on the public Internet"):
+        edit(mirror, url="http://127.0.0.1:3000/team/other")
 
 
 def test_an_edit_that_names_no_change_is_refused():

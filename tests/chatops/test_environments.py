@@ -51,14 +51,42 @@ def test_what_is_off_in_staging_is_not_turned_on_in_production(world):
     assert world.flag("production", FIRST)["value"] is True
 
 
-def test_an_environment_that_refuses_does_not_keep_the_others_from_it(world):
-    answers = world.chatops("feature", "set", FIRST, "true", "--dev", "--staging", "--canary")
+def test_an_environment_that_refuses_keeps_the_later_ones_from_being_turned_on(world):
+    answers = world.chatops(
+        "feature", "set", FIRST, "true", "--dev", "--staging", "--production", "--why", "t"
+    )
 
-    assert answers["staging"].ok
-    assert not answers["dev"].ok
     assert "Nothing is known to be done: it does not answer" in answers["dev"].text
+    assert not any(answer.ok for answer in answers.values())
+    assert answers["staging"].text == answers["production"].text == "Not done, because dev refused"
+    assert world.flag("staging", FIRST)["value"] is world.flag("production", FIRST)["value"] is False
+
+
+def test_an_environment_that_is_not_configured_refuses_the_whole_command(world):
+    answers = world.chatops("feature", "set", FIRST, "true", "--staging", "--canary")
+
+    assert not any(answer.ok for answer in answers.values())
     assert "No environment canary is configured" in answers["canary"].text
-    assert world.flag("staging", FIRST)["value"] is True
+    assert answers["staging"].text == "Not done, because canary is not configured"
+    assert world.flag("staging", FIRST)["value"] is False
+
+
+@pytest.mark.parametrize("off", [["set", FIRST, "false"], ["delete", FIRST], ["set", FIRST, "0", "--actors"]])
+def test_what_turns_off_goes_everywhere_whoever_refuses(world, off):
+    world.chatops("feature", "set", FIRST, "true", "--staging", check=True)
+
+    answers = world.chatops("feature", *off, "--dev", "--staging", "--canary")
+
+    assert [answers[name].ok for name in ("dev", "canary")] == [False, False]
+    assert "Not done" not in answers["staging"].text
+    if "--actors" not in off:
+        assert world.flag("staging", FIRST)["value"] is False
+
+
+def test_what_is_read_is_read_everywhere_it_can_be(world):
+    answers = world.chatops("feature", "get", FIRST, "--dev", "--staging", "--canary")
+
+    assert [answers[name].ok for name in ("dev", "staging", "canary")] == [False, True, False]
 
 
 def test_a_flag_is_deleted_from_all_environments(world):

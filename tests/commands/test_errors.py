@@ -64,6 +64,13 @@ def test_a_user_error_gives_one_clear_line(typed, words, line):
     assert re.search(line, one_line(typed(*words.split())))
 
 
+def test_a_duration_that_is_none_is_answered_with_an_example(process):
+    done = process("token", "issue", "t", "--scope", "chatops", "--expires-in", "soon")
+
+    assert done.code == 2
+    assert "'soon' is no duration: write a number and s, m, h or d, as in 15m" in done.err
+
+
 def test_a_password_in_a_url_is_not_repeated(typed):
     assert "secret" not in one_line(typed("mirror", "add", "https://me:secret@example.org/x"))
 

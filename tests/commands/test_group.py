@@ -40,7 +40,7 @@ def test_a_group_that_owns_mirrors_is_not_removed(manage):
     done = manage("group", "remove", "default")
 
     assert done.code == 1
-    assert "still owns 1 mirrors" in done.err
+    assert "still owns 1 mirror," in done.err
 
 
 def test_a_token_is_shown_once_and_opens_the_group_until_it_is_revoked(manage):

@@ -96,7 +96,10 @@ def prepare(act: str) -> None:
     ("act", "said"),
     [
         ("sync", "Asked for an import of default/project."),
-        ("pause", "It is not imported until `manage.py mirror resume default/project`."),
+        (
+            "pause",
+            "It is not imported until `manage.py mirror resume default/project` (no reason was given).",
+        ),
         ("resume", "Resumed default/project."),
         ("retry", "default/project is tried again."),
         ("cancel", "Its import is being stopped"),
@@ -162,8 +165,37 @@ def test_a_list_shows_ages_failures_and_what_is_stale(manage):
         ],
         ["default/fresh", "finished", "3 minutes ago", "in 2 hours"],
         ["default/old", "finished", f"{(present() - NOW).days} days ago (stale)", "now"],
-        ["default/still", "paused", "never", "never by itself"],
+        ["default/still", "paused", "never", "never by itself", "no reason was given"],
     ]
+
+
+def test_why_a_mirror_is_paused_is_in_the_list_and_in_the_explanation(manage):
+    mirror = hard_failed(made())
+    manage("mirror", "pause", "project", "--reason", "moving house")
+
+    assert "moving house; 15 in a row, auth: " in manage("mirror", "list").out
+    assert f"`manage.py mirror resume {mirror.path}` (reason: moving house)." in explained_text(manage)
+    manage("mirror", "resume", "project")
+    manage("mirror", "pause", "project")
+    assert f"`manage.py mirror resume {mirror.path}` (no reason was given)." in explained_text(manage)
+    catalog.remove(mirror, now=present())
+    assert "no reason" not in manage("mirror", "list", "--removed").out
+
+
+def explained_text(manage) -> str:
+    return manage("mirror", "explain", "project").out
+
+
+def test_explain_of_a_blocked_mirror_says_what_tries_again_at_once(manage, worker):
+    mirror = made()
+    claim = in_flight(mirror)
+    held = ImportState.objects.held(claim, now=NOW)
+    held.settle(Status.FAILED, now=NOW, outcome=Outcome.BLOCKED, next_execution_at=LATER, last_error="no")
+
+    assert f"`manage.py mirror sync {mirror.path}` tries again at once." in explained_text(manage)
+
+    catalog.pause(mirror, now=NOW)
+    assert "mirror sync" not in explained_text(manage)
 
 
 @pytest.mark.parametrize(
@@ -177,6 +209,7 @@ def test_a_list_shows_ages_failures_and_what_is_stale(manage):
         (("--status", "paused"), {"c"}),
         (("--status", "stale"), {"a", "b"}),
         (("--status", "removed"), {"e"}),
+        (("--removed",), {"e"}),
         (("--status", "started"), set()),
     ],
 )
@@ -290,7 +323,7 @@ def test_a_list_is_imported_and_the_rest_is_reported(manage, worker, tmp_path):
     done = manage("mirror", "import", listed)
 
     assert done.out.splitlines() == [
-        "Added 1 mirrors, skipped 1.",
+        "Added 1 mirror, skipped 1.",
         "Their imports start as soon as slots are free.",
         "Watch them: manage.py mirror list",
     ]
@@ -306,7 +339,7 @@ def test_of_many_skipped_lines_the_first_are_named_and_all_are_counted(manage, t
 
     assert done.out.startswith("Added 0 mirrors, skipped 25.\n")
     assert len(done.err.splitlines()) == 21
-    assert done.err.endswith("5 more lines were skipped.\n")
+    assert done.err.endswith("Skipped beside these: 5 lines.\n")
 
 
 def test_an_imported_list_is_printed_as_json(manage, tmp_path):
@@ -363,8 +396,8 @@ def test_adopt_says_what_was_taken_and_what_was_left_out(manage, worker, origina
     refs, left_out = len(heads_and_tags(original)), len(refs_of(original, "refs/pull"))
     assert done.out.splitlines() == [
         (
-            f"Adopted {refs} refs as default/project, which mirrors {URL}. {left_out} refs that it does not select "
-            "were left out. The original is as it was."
+            f"Adopted {refs} ref as default/project, which mirrors {URL}. Left out, as it does not select them: "
+            f"{left_out} refs. The original is as it was."
         ),
         "Its import starts as soon as a slot is free.",
         "Clone it: git clone http://127.0.0.1:8000/git/default/project.git",
@@ -385,12 +418,12 @@ def test_a_list_is_adopted_as_far_as_it_can_be_and_the_rest_is_told(manage, orig
     done = manage("mirror", "adopt-list", file, "--over", "90")
 
     assert done.code == 1
-    assert done.out == "Adopted 1 repositories, skipped 0 that are mirrored already, refused 1.\n"
+    assert done.out == "Adopted 1 repository, skipped 0 that are mirrored already, refused 1.\n"
     assert (
         f"{file}:2: default/other was not adopted: {tmp_path}/nothing cannot be taken over (no such"
         in done.err
     )
-    assert "1 repositories were not adopted and are as they were: see to them, run it again" in done.err
+    assert "Not adopted, and as before: 1 repository. See to each, run it again" in done.err
     again = manage("mirror", "adopt-list", file)
     assert again.out == "Adopted 0 repositories, skipped 1 that are mirrored already, refused 1.\n"
 

@@ -25,6 +25,17 @@ def test_settings_are_listed_with_their_defaults_and_meanings(manage):
     assert "mirror_max_capacity" in manage("settings", "list").out
 
 
+def test_every_setting_has_a_meaning(manage):
+    assert not [each["name"] for each in manage("settings", "list", "--json").data if not each["meaning"]]
+
+
+def test_a_delay_says_that_mirrors_that_are_scheduled_already_keep_their_time(manage):
+    said = manage("settings", "set", "mirror_max_delay_seconds", "3600").out
+
+    assert "mirror_max_delay_seconds is now 3600.\nApplies from each mirror's next import on." in said
+    assert "next import" not in manage("settings", "set", "mirror_max_capacity", "7").out
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [("mirror_jitter_seconds", "0", 0), ("paused_all", "true", True), ("silent_mode", "False", False)],

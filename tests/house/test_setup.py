@@ -180,7 +180,10 @@ def test_an_old_python_gets_a_sentence(checkout):
         [sys.executable, "-c", pretend, checkout / "scripts" / "setup.py"], capture_output=True, text=True
     )
 
-    assert_one_line(done, "This is Python 3.9; 3.11 or newer is needed.")
+    assert_one_line(
+        done,
+        "This is Python 3.9; 3.11 or newer is needed. Install one, then type the same with it: make ... PYTHON=",
+    )
 
 
 def test_an_old_python_can_read_the_file_that_tells_it():

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -102,6 +103,19 @@ def test_a_command_that_was_cut_off_can_be_typed_again(name, course):
     type_in(CHANGING[name])
 
     assert state() == once
+
+
+def test_a_flag_that_a_simulation_does_not_read_is_refused_with_those_it_does(feature, capsys):
+    from mirroring.flags import usage
+    from mirroring.scheduler import dispatch
+
+    with pytest.raises(SystemExit):
+        feature("simulate", FIRST)
+
+    said = capsys.readouterr().err
+    simulated = usage.asked_in(Path(dispatch.__file__))
+    assert f"{FIRST} makes no difference to a simulation" in said
+    assert said.strip().endswith(f"can be simulated: {', '.join(simulated) or 'none'}")
 
 
 def test_a_gate_can_be_overridden_at_the_start_and_the_audit_says_so(course, feature):

@@ -1,4 +1,5 @@
 import pytest
+from django.core.management import call_command
 
 from tests.trial import FIRST, SECOND
 
@@ -49,6 +50,14 @@ def test_a_file_is_written_for_who_is_at_the_machine_only(origin, tmp_path, cour
     )
 
     assert answer.ok is path.exists() is (origin == "cli")
+
+
+def test_the_command_ends_with_one_where_the_flag_may_not_go(course, capsys):
+    with pytest.raises(SystemExit) as ended:
+        call_command("feature", "cleanup", FIRST)
+
+    assert ended.value.code == 1
+    assert f"{FIRST} may not go: it is off" in capsys.readouterr().err
 
 
 def test_the_changelog_gets_its_line_under_unreleased():

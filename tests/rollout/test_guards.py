@@ -54,6 +54,12 @@ def test_each_kind_holds_its_own_figure_against_the_bound(kind, now, expected):
     assert verdict(at_most(1.15, kind), [10, 10, 10], now) is expected
 
 
+def test_a_judgement_names_its_bound_once():
+    assert judge(at_most(1.15), Reading([10] * FEW), Reading([11] * FEW), min_samples=FEW).why == (
+        "1.1 against at most 1.15 times before"
+    )
+
+
 def test_a_guard_downwards_finds_a_fall_bad():
     guard = Guard("throughput", Direction.DOWN, 0.9, Kind.RATIO)
 

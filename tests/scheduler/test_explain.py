@@ -187,7 +187,7 @@ def test_a_mirror_whose_host_is_full_names_it_and_how_many_stand_before(make_mir
 
     found = why(mirror)
 
-    assert "git.example.org: 1 slots, 1 in use" in found.reason
+    assert "git.example.org: 1 slot, 1 in use" in found.reason
     assert " 1 of its host stand before it" in found.reason
     assert found.starts_at > now
 

@@ -72,6 +72,19 @@ def test_a_command_in_another_terminal_finds_the_running_redis(stack):
 
 
 @one_database
+def test_a_command_in_another_terminal_allows_the_private_upstreams_that_the_stack_was_given(stack):
+    kept = {name: value for name, value in stack.env.items() if name != "ALLOW_PRIVATE_UPSTREAMS"}
+    add = ("mirror", "add", "http://127.0.0.1:1025/group/private.git")
+
+    refused = manage(*add, env=kept | {"ALLOW_PRIVATE_UPSTREAMS": ""})
+    added = manage(*add, env=kept)
+
+    assert "stop the stack and start it with ALLOW_PRIVATE_UPSTREAMS=127.0.0.1/32" in refused.stderr
+    assert (added.returncode, added.stderr) == (0, "")
+    assert manage("mirror", "remove", "private", env=kept).returncode == 0
+
+
+@one_database
 def test_a_killed_worker_comes_back_and_the_card_tells_its_new_number(stack):
     before = stack.card()["pids"]["imports"]
 
@@ -133,6 +146,46 @@ def test_a_list_that_does_not_exist_is_refused_before_anything_starts(place):
     assert done.returncode == 1
     assert "There is no file /no/such/list" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@one_database
+def test_a_list_that_cannot_be_used_is_refused_before_anything_starts(place):
+    listed, state = place / "bad", place / "badlist"
+    listed.write_text("https://git.example.org/group/first.git\nnonsense\nhttp://10.0.0.7/x/y\n")
+
+    done = manage("up", "--mirrors", str(listed), env=environment(state), timeout=30)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{listed}:2: 'nonsense' has no scheme" in done.stderr
+    assert f"{listed}:3: 10.0.0.7 is not on the public Internet" in done.stderr
+    assert not (state / "logs").exists()
+
+
+@one_database
+def test_a_list_whose_names_are_taken_ends_the_start(place):
+    listed, state = place / "taken-names", place / "names"
+    listed.write_text("https://git.example.org/group/first.git\n")
+    env = environment(state)
+    for words in (("migrate",), ("mirror", "add", "https://git.example.org/other/first.git")):
+        assert manage(*words, env=env).returncode == 0
+
+    done = manage("up", "--mirrors", str(listed), env=env, timeout=30)
+
+    assert done.returncode == 1
+    assert f"{listed}:1: default/first is taken" in done.stderr
+    assert "The stack is up" not in done.stdout
+
+
+@one_database
+def test_ctrl_c_ends_also_a_stack_that_a_shell_has_started_in_the_background(place):
+    # A shell without job control has SIGINT ignored by what it starts with "&".
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        running = RunningStack(place / "background")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with running.wait_until_up():
+        assert running.ask_to_stop(signal.SIGINT) < 15
 
 
 @one_database

@@ -33,7 +33,7 @@ def test_a_refused_address_is_never_contacted(names, named, bring, settings, req
     names["git.test"] = ["127.0.0.1"]
     settings.ALLOW_PRIVATE_UPSTREAMS = AllowList()
 
-    with pytest.raises(Blocked, match=r"set ALLOW_PRIVATE_UPSTREAMS=127.0.0.1/32"):
+    with pytest.raises(Blocked, match=r"with ALLOW_PRIVATE_UPSTREAMS=127.0.0.1/32"):
         bring(named)
     assert not request_log.exists() or request_log.read_text() == ""
 

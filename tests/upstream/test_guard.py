@@ -84,7 +84,7 @@ def of(host):
 
 
 def line(caught):
-    return caught.value.detail.partition("set ALLOW_PRIVATE_UPSTREAMS=")[2]
+    return caught.value.detail.partition("start it with ALLOW_PRIVATE_UPSTREAMS=")[2]
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -181,7 +181,12 @@ def test_a_refusal_does_not_tell_what_a_name_stands_for(answers):
     assert line(caught) == "git.corp.example"
 
 
-@pytest.mark.parametrize("entry", ["10.0.0.1/8", "10.0.0", "http://h", "h:80", "*.corp", "-h", "1.2.3.4.5"])
+def test_an_address_in_place_of_its_network_is_answered_with_the_network():
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1/8 has bits set behind its /: write 127\.0\.0\.0/8"):
+        AllowList.parse(["127.0.0.1/8"])
+
+
+@pytest.mark.parametrize("entry", ["10.0.0", "http://h", "h:80", "*.corp", "-h", "1.2.3.4.5"])
 def test_an_entry_that_is_neither_network_nor_name_is_refused(entry):
     with pytest.raises(ValueError, match="neither a network"):
         AllowList.parse([entry])

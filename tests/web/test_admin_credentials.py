@@ -66,7 +66,7 @@ def test_a_new_secret_is_taken_and_wakes_the_refused_mirrors(signed_in, kept):
 
     answer = change(signed_in, kept, secret="another secret")
 
-    assert "1 mirrors are imported" in text_of(answer)
+    assert "Imported because of the new secret: 1 mirror" in text_of(answer)
     assert Credential.objects.get().secret() == {"password": "another secret"}
     assert not ImportState.objects.get(pk=mirror.pk).hard_failed
 

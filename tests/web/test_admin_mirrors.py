@@ -9,6 +9,7 @@ from mirroring.models import ImportAttempt, ImportState, Mirror, SchedulingSetti
 from mirroring.rules.outcomes import Outcome
 from mirroring.rules.states import Status
 from mirroring.tracker.connection import connect
+from mirroring.upstream.policy.guard import AllowList
 
 pytestmark = pytest.mark.django_db
 
@@ -354,6 +355,20 @@ def test_a_form_that_cannot_be_used_says_what_to_do(values, text, signed_in, mak
     assert answer.status_code == 200
     assert text in answer.content.decode()
     assert Mirror.objects.filter(pk=mirror.pk).values().get() == before
+
+
+def test_a_form_does_not_judge_again_a_url_that_stays(signed_in, make_mirror, settings):
+    mirror = make_mirror()
+    Mirror.objects.filter(pk=mirror.pk).update(url="http://127.0.0.1:3000/team/project")
+    mirror.refresh_from_db()
+    settings.ALLOW_PRIVATE_UPSTREAMS = AllowList()
+
+    kept = signed_in.post(f"{LIST}{mirror.pk}/change/", form(mirror, on_divergence="keep"))
+    other = form(mirror, url="http://127.0.0.1:3000/team/other")
+    refused = signed_in.post(f"{LIST}{mirror.pk}/change/", other)
+
+    assert (kept.status_code, Mirror.objects.get().on_divergence) == (302, "keep")
+    assert "is not on the public Internet" in refused.content.decode()
 
 
 def test_a_form_changes_the_configuration_and_asks_for_an_import(signed_in, make_mirror):

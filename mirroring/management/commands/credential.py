@@ -20,6 +20,7 @@ from mirroring.management.failures import Failed
 from mirroring.management.person import who
 from mirroring.models import Credential, CredentialKind, SchedulingSettings
 from mirroring.rules import sealing
+from mirroring.rules.words import counted
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import present
 
@@ -74,7 +75,7 @@ class Command(ActCommand):
         kept = catalog.find_credential(options["name"])
         given = _given(options, CredentialKind(kept.kind))
         done = catalog.replace_credential(kept, given=given, by=who(), now=present(), wake=wake_scheduler)
-        lines = [f"Replaced {kept.path}; {done.released} mirrors are imported because of it."]
+        lines = [f"Replaced {kept.path}; imported because of it: {counted(done.released, 'mirror')}."]
         lines += _public_half(done.credential)
         self.show(facts_of(done.credential, now=present()), "\n".join(lines), options)
 

@@ -12,6 +12,7 @@ from mirroring.management.base import Act, ActCommand, Options
 from mirroring.management.describe import plain, rendered
 from mirroring.management.person import who
 from mirroring.models import Host, SchedulingSettings
+from mirroring.rules.words import counted
 from mirroring.scheduler.host_state import HostState, states_of
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import connect, present
@@ -107,12 +108,12 @@ class Command(ActCommand):
         """Pin a key."""
         given = {"fingerprint": options["fingerprint"] or "", "key": options["key"] or ""}
         host = catalog.trust(options["host"], by=who(), **given)
-        self._print(host, f"{host.name} is known by {len(host.known_hosts)} keys now.", options)
+        self._print(host, f"{host.name} is known by {counted(len(host.known_hosts), 'key')} now.", options)
 
     def distrust(self, options: Options) -> None:
         """Pin a key no more."""
         host = catalog.distrust(options["host"], fingerprint=options["fingerprint"], by=who())
-        self._print(host, f"{host.name} is known by {len(host.known_hosts)} keys now.", options)
+        self._print(host, f"{host.name} is known by {counted(len(host.known_hosts), 'key')} now.", options)
 
     def _print(self, host: Host, done: str, options: Options) -> None:
         [state] = _states([host])

@@ -11,11 +11,10 @@ from mirroring.management.base import ActCommand, Options
 from mirroring.management.describe import (
     as_json,
     as_json_whole,
+    explained,
     mirror_card,
     mirror_table,
-    plain,
     rendered,
-    status_words,
 )
 from mirroring.management.failures import Failed
 from mirroring.management.list_files import complaint, read_list_file
@@ -23,6 +22,7 @@ from mirroring.management.outlook import explanation, obstacle, outlook
 from mirroring.management.person import who
 from mirroring.management.selection import select
 from mirroring.models import Credential, Mirror, OnDivergence, SchedulingSettings
+from mirroring.rules.words import counted
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import present
 
@@ -68,9 +68,9 @@ class Command(ActCommand):
         """Make a bare repository on this machine a mirror."""
         adopted = catalog.adopt(Path(options["path"]), _wanted(options), due=present(), wake=wake_scheduler)
         mirror = adopted.mirror
-        done = f"Adopted {adopted.refs} refs as {mirror.path}, which mirrors {mirror.url}."
+        done = f"Adopted {counted(adopted.refs, 'ref')} as {mirror.path}, which mirrors {mirror.url}."
         if adopted.refs_left_out:
-            done += f" {adopted.refs_left_out} refs that it does not select were left out."
+            done += f" Left out, as it does not select them: {counted(adopted.refs_left_out, 'ref')}."
         self._print(mirror, f"{done} The original is as it was.", options, clone=True)
 
     def adopt_list(self, options: Options) -> None:
@@ -94,11 +94,12 @@ class Command(ActCommand):
             if each.refusal:
                 self.note(f"{options['file']}:{each.line}: {each.path} was not adopted: {each.refusal}")
         skipped = len(adoptions) - len(mirrors) - refused
-        text = f"Adopted {len(mirrors)} repositories, skipped {skipped} that are mirrored already, refused {refused}."
+        done = counted(len(mirrors), "repository")
+        text = f"Adopted {done}, skipped {skipped} that are mirrored already, refused {refused}."
         self.show([as_json(mirror) for mirror in mirrors], text, options)
         if refused:
             raise Failed(
-                f"{refused} repositories were not adopted and are as they were: see to them, run it again"
+                f"Not adopted, and as before: {counted(refused, 'repository')}. See to each, run it again"
             )
 
     def show_list(self, options: Options) -> None:
@@ -121,7 +122,7 @@ class Command(ActCommand):
         """Say what happens to a mirror next, and why."""
         mirrors = Mirror.objects.filter(deleted_at=None) if options["all"] else [_find(options)]
         told = [(mirror, explanation(mirror, now=present())) for mirror in mirrors]
-        lines = [line for mirror, why in told for line in _explained(mirror, str(why["explanation"]))]
+        lines = [line for mirror, why in told for line in explained(mirror, str(why["explanation"]))]
         data = [as_json(mirror) | why for mirror, why in told]
         self.show(data if options["all"] else data[0], "\n".join(lines), options)
 
@@ -206,8 +207,8 @@ class Command(ActCommand):
         for skipped in added.skipped[:SKIPPED_SHOWN]:
             self.note(f"{options['file']}:{skipped.line}: skipped {skipped.path}: {skipped.reason}")
         if len(added.skipped) > SKIPPED_SHOWN:
-            self.note(f"{len(added.skipped) - SKIPPED_SHOWN} more lines were skipped.")
-        lines = [f"Added {len(added.mirrors)} mirrors, skipped {len(added.skipped)}."]
+            self.note(f"Skipped beside these: {counted(len(added.skipped) - SKIPPED_SHOWN, 'line')}.")
+        lines = [f"Added {counted(len(added.mirrors), 'mirror')}, skipped {len(added.skipped)}."]
         if added.mirrors:
             lines.append(f"{obstacle() or 'Their imports start as soon as slots are free'}.")
             lines.append("Watch them: manage.py mirror list")
@@ -219,13 +220,6 @@ class Command(ActCommand):
         if clone:
             lines.append(f"Clone it: git clone {mirror.clone_url}")
         self.show(as_json(mirror), "\n".join(lines), options)
-
-
-def _explained(mirror: Mirror, sentence: str) -> list[str]:
-    lines = [f"{mirror.path}: {status_words(mirror)}. {sentence}."]
-    if mirror.state.last_error:
-        lines.append(f"Its last import ended as {mirror.state.last_outcome}: {mirror.state.last_error}")
-    return [plain(line).plain for line in lines]
 
 
 def _wanted(options: Options) -> catalog.Wanted:

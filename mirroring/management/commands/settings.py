@@ -12,6 +12,7 @@ from mirroring.management.base import ActCommand, Options
 from mirroring.management.describe import plain, rendered
 from mirroring.management.failures import Failed
 from mirroring.models import SchedulingSettings
+from mirroring.models.scheduling_settings import FROM_THE_NEXT_IMPORT
 from mirroring.tasks import wake_scheduler
 
 WORDS = {
@@ -54,8 +55,10 @@ class Command(ActCommand):
         pairs = _pairs(options["pairs"])
         row = _change(pairs)
         settings = [_as_json(row, field) for field in pairs]
-        text = "\n".join(f"{setting['name']} is now {_word(setting['value'])}." for setting in settings)
-        self.show(settings[0] if len(settings) == 1 else settings, text, options)
+        lines = [f"{setting['name']} is now {_word(setting['value'])}." for setting in settings]
+        if any(FROM_THE_NEXT_IMPORT in str(setting["meaning"]) for setting in settings):
+            lines.append(f"{FROM_THE_NEXT_IMPORT} To have one imported now: manage.py mirror sync NAME")
+        self.show(settings[0] if len(settings) == 1 else settings, "\n".join(lines), options)
 
 
 def _pairs(words: list[str]) -> "dict[models.Field[Any, Any], str]":

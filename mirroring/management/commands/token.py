@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from django.core.management.base import CommandParser
 from django.db import IntegrityError
 
-from mirroring.flags.definition_file import duration
+from mirroring.management.arguments import lasting
 from mirroring.management.base import ActCommand, Options
 from mirroring.management.failures import Failed
 from mirroring.management.person import who
@@ -30,7 +30,7 @@ class Command(ActCommand):
             help="what it opens; may be repeated",
         )
         issue.add_argument(
-            "--expires-in", type=duration, metavar="90d", help="without it, the token does not end"
+            "--expires-in", type=lasting, metavar="90d", help="without it, the token does not end"
         )
         act("list", self.show_list, "List the tokens, without their texts.")
         revoke = act("revoke", self.revoke, "End a token at once.")

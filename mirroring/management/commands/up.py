@@ -3,7 +3,8 @@
 import os
 import shlex
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,19 @@ from django.core.management import call_command
 from django.core.management.base import CommandParser
 from django.db import connection
 
+from mirroring import catalog
+from mirroring.catalog.errors import BadList
 from mirroring.management.base import ActCommand
 from mirroring.management.failures import Failed
+from mirroring.management.list_files import complaint, read_list_file
 from mirroring.stack import foreground
 from mirroring.stack.errors import StackError
 from mirroring.stack.foreground import STACK_USER, Plan
 from mirroring.stack.processes import Layout
 from mirroring.stack.state_folder import StateFolder, claim
+from mirroring.upstream.policy.guard import VARIABLE
+
+Listed = list[tuple[int, catalog.Wanted]]
 
 
 class Command(ActCommand):
@@ -39,15 +46,14 @@ class Command(ActCommand):
     def handle(self, *args: object, **options: Any) -> None:
         """Run the stack until it is told to stop."""
         mirrors = options["mirrors"]
-        if mirrors and not Path(mirrors).is_file():
-            raise Failed(f"There is no file {mirrors}: name a list of repositories to mirror")
+        wanted = _read_list(mirrors) if mirrors else []
         self.check()
         try:
             with claim(settings.STATE_DIR) as folder:
                 foreground.run(
                     self._plan(verbose=options["verbose"]),
                     folder,
-                    prepare=lambda: self._prepare(folder),
+                    prepare=lambda: self._prepare(folder, mirrors=mirrors, wanted=wanted),
                     greet=lambda: self._greet(folder),
                     mirrors=mirrors,
                 )
@@ -70,6 +76,7 @@ class Command(ActCommand):
             flower_url=settings.FLOWER_URL,
             redis_url=os.environ.get("REDIS_URL", ""),
             flower_password=os.environ.get("FLOWER_PASSWORD", ""),
+            shared={VARIABLE: os.environ.get(VARIABLE, "")},
             verbose=verbose,
             say=self._say,
         )
@@ -79,9 +86,11 @@ class Command(ActCommand):
             self.stdout.write(line)
             self.stdout.flush()
 
-    def _prepare(self, folder: StateFolder) -> None:
-        """Bring the database up to date and see that somebody can sign in."""
+    def _prepare(self, folder: StateFolder, *, mirrors: str, wanted: Listed) -> None:
+        """Bring the database up to date, see that the list fits to it and that somebody can sign in."""
         call_command("migrate", interactive=False, verbosity=0)
+        with _told(mirrors):
+            catalog.check_free(wanted)
         users = get_user_model()
         if not users.objects.filter(is_superuser=True).exists():
             users.objects.create_superuser(STACK_USER, password=folder.secret("admin_password"))
@@ -104,6 +113,23 @@ class Command(ActCommand):
             "Ctrl-C stops everything.",
         ):
             self._say(line)
+
+
+def _read_list(file: str) -> Listed:
+    """Read a list, and refuse one that cannot be used before anything starts."""
+    if not Path(file).is_file():
+        raise Failed(f"There is no file {file}: name a list of repositories to mirror")
+    with _told(file):
+        return catalog.read_list(read_list_file(file))
+
+
+@contextmanager
+def _told(file: str) -> Iterator[None]:
+    """Say which lines of a list cannot be used."""
+    try:
+        yield
+    except BadList as error:
+        raise Failed(complaint(file, error)) from None
 
 
 def command_line() -> str:

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from mirroring.flags import registry
+from mirroring.flags import registry, usage
 from mirroring.flags.models import Flag
 from mirroring.rollout.controller import guards_of
 from mirroring.rollout.guards import Guard, Judgement, Kind, Reading, Verdict, judge
 from mirroring.rollout.measures import FLOORS, PER_MIRROR
+from mirroring.rollout.rolling_back import RolloutRefused
 from mirroring.rollout.simulate import database
 from mirroring.rollout.simulate.fleet import Fleet
 from mirroring.rollout.simulate.load import Load
 from mirroring.rollout.simulate.log import PERIOD, Log, Observer
 from mirroring.rollout.simulate.world import World
+from mirroring.scheduler import dispatch, repair, scheduling
 from mirroring.stack import valkey
 from mirroring.tracker.round_trips import ROUND_TRIPS, TRACKER, RoundTrips
 from mirroring.tracker.simulated import TimeTeller, tracker
 
 PRODUCT = "product"
+SIMULATED = (dispatch, scheduling, repair)
 MIN_SAMPLES = 3
 LISTENS_EVERY = timedelta(milliseconds=20)
 
@@ -49,6 +52,7 @@ class Simulation:
 def simulate(flag: str, load: Load, *, arm: str = PRODUCT) -> Simulation:
     """Run the scheduler with a flag off and on, what it requires being on. Nothing of the service is touched."""
     registry.named(flag)
+    _require_simulated(flag)
     required = _required(flag)
     with tempfile.TemporaryDirectory(prefix="simulation-") as folder, _silence():
         server = valkey.start(Path(folder) / "valkey")
@@ -58,6 +62,16 @@ def simulate(flag: str, load: Load, *, arm: str = PRODUCT) -> Simulation:
         finally:
             valkey.stop(server)
     return Simulation(flag, arm, load, off, on, [_judge(guard, off, on) for guard in guards_of(flag)])
+
+
+def _require_simulated(flag: str) -> None:
+    """Refuse a flag that the simulated code does not ask for: both arms would be the same."""
+    simulated = usage.asked_in(*(Path(str(module.__file__)) for module in SIMULATED))
+    if flag not in simulated:
+        can = ", ".join(simulated) or "none"
+        raise RolloutRefused(
+            f"{flag} makes no difference to a simulation. Flags that can be simulated: {can}"
+        )
 
 
 def _required(flag: str) -> list[str]:

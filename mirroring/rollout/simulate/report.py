@@ -59,7 +59,7 @@ def as_text(simulation: Simulation) -> str:
         f"{'':34}{'off':>12}{'on':>12}{'difference':>12}",
     ]
     lines += [f"{name:34}{off[name]:12.2f}{on[name]:12.2f}{on[name] - off[name]:+12.2f}" for name in off]
-    lines += [f"{each.verdict:12} {each.guard}: {each.why}" for each in simulation.judgements]
+    lines += [f"{each.verdict:12} {each.guard.metric}: {each.why}" for each in simulation.judgements]
     against = ", ".join(sorted({each.guard.metric for each in simulation.bad}))
     lines.append(f"simulate FLAGGED: {against}" if against else "simulate ok: nothing speaks against it")
     return "\n".join(lines)

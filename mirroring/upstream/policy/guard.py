@@ -22,6 +22,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 VARIABLE = "ALLOW_PRIVATE_UPSTREAMS"
 RESOLVE_SECONDS = 10.0
+_ALLOWING = "to allow it, stop the stack and start it with"
 
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
 # Beside what Python's registry knows: addresses that carry or translate to another address, and late entries.
@@ -77,6 +78,8 @@ class AllowList:
             try:
                 networks.append(ipaddress.ip_network(entry))
             except ValueError:
+                if network := _network_of(entry):
+                    raise ValueError(f"{entry} has bits set behind its /: write {network}") from None
                 if not re.fullmatch(r"(?=.*[a-z])[a-z0-9]([a-z0-9.-]*[a-z0-9])?", entry):
                     raise ValueError(
                         f"{entry!r} is neither a network like 10.0.0.0/8 nor a host name like git.corp.example"
@@ -129,7 +132,7 @@ def check_name(url: UpstreamURL, *, allowed: AllowList) -> None:
     check_literal(url, allowed=allowed)
     if _LOCAL_NAMES.search(url.hostname) and url.hostname not in allowed.names:
         line = f"{VARIABLE}={','.join(filter(None, [str(allowed), url.hostname]))}"
-        raise Blocked(f"{url.hostname} is a name of a private network: to allow it, set {line}")
+        raise Blocked(f"{url.hostname} is a name of a private network: {_ALLOWING} {line}")
 
 
 def is_public(address: Address) -> bool:
@@ -144,6 +147,14 @@ def is_public(address: Address) -> bool:
 def _plain(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 one stands for."""
     return (address.ipv4_mapped or address) if isinstance(address, ipaddress.IPv6Address) else address
+
+
+def _network_of(entry: str) -> Network | None:
+    """Return the network that an address with a prefix length lies in."""
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
 
 
 def _literal(hostname: str) -> Address | None:
@@ -161,7 +172,7 @@ def _blocked(url: UpstreamURL, address: Address, *, allowed: AllowList) -> Block
     # A name's private address is not told: whoever may add mirrors could read our DNS with it.
     what = "is" if _literal(url.hostname) else "has an address that is"
     line = allowed.line_for(address, hostname=url.hostname)
-    return Blocked(f"{url.hostname} {what} not on the public Internet: to allow it, set {line}")
+    return Blocked(f"{url.hostname} {what} not on the public Internet: {_ALLOWING} {line}")
 
 
 def _look_up(hostname: str, port: int) -> list[str]:

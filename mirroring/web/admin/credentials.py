@@ -17,6 +17,7 @@ from mirroring.catalog.credential_facts import is_refused, state_words
 from mirroring.catalog.errors import CatalogError
 from mirroring.models import Credential, CredentialKind, Expiry, SchedulingSettings
 from mirroring.models.key_list import KeysUnusable
+from mirroring.rules.words import counted
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import present
 from mirroring.web.admin.bases import Page
@@ -127,7 +128,9 @@ class CredentialAdmin(Page[Credential]):
         kept = Credential.objects.select_related("group").get(pk=obj.pk)
         if form.has_secret:
             done = catalog.replace_credential(kept, given=form.given(), by=by, now=now, wake=wake_scheduler)
-            self.message_user(request, f"{done.released} mirrors are imported because of the new secret")
+            self.message_user(
+                request, f"Imported because of the new secret: {counted(done.released, 'mirror')}"
+            )
         elif "expires_at" in form.changed_data:
             catalog.set_expiry(kept, expires_at=form.cleaned_data["expires_at"], by=by, now=now)
 

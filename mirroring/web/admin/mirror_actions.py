@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from mirroring.catalog import acting, moving, removing
 from mirroring.catalog.errors import CatalogError
 from mirroring.models import Mirror
+from mirroring.rules.words import counted
 from mirroring.tasks import wake_scheduler
 from mirroring.tracker.connection import present
 
@@ -89,7 +90,7 @@ def run(request: HttpRequest, verb: str, mirrors: Iterable[Mirror], *, reason: s
         return
     done = perform(mirrors, act)
     if done.mirrors:
-        noun = "1 mirror" if done.mirrors == 1 else f"{done.mirrors} mirrors"
+        noun = counted(done.mirrors, "mirror")
         messages.success(request, f"{noun} {SENTENCES[verb]}")
     for refusal in done.refusals[:SHOWN_REFUSALS]:
         messages.warning(request, f"Not done: {refusal}")

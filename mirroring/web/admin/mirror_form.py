@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 
 from mirroring.catalog.errors import CatalogError
-from mirroring.catalog.wanted import Refs, check_refs, check_url
+from mirroring.catalog.wanted import Refs, check_refs, check_url, read_url
 from mirroring.models import Mirror, RefSelection
 
 if TYPE_CHECKING:
@@ -49,9 +49,10 @@ class MirrorForm(_Form):
         }
 
     def clean_url(self) -> str:
-        """Return the URL in its normal form."""
+        """Return the URL in its normal form; one that stays as it is is not judged again."""
         try:
-            return check_url(self.cleaned_data["url"]).url
+            url = read_url(self.cleaned_data["url"]).url
+            return url if url == self.initial.get("url") else check_url(url).url
         except CatalogError as refused:
             raise forms.ValidationError(str(refused)) from None
 
