@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirroring.rollout.guards import (
@@ -149,6 +149,8 @@ def test_the_worst_action_of_the_exceeded_budgets_is_taken_and_no_other(tally, v
     assert decide(tally, verdicts, budgets).action is worst
 
 
+@example(Tally(), [Verdict.NO_DATA])
+@example(Tally(), [Verdict.GOOD, Verdict.TOO_FEW])
 @given(TALLIES, VERDICTS)
 def test_by_default_a_step_is_left_only_when_every_guard_is_good(tally, verdicts):
     if decide(tally, verdicts, Budgets()).may_advance:
