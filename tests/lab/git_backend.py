@@ -1,12 +1,12 @@
 """`git http-backend` as a CGI program: one request in, one answer streamed out."""
 
 import gzip
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -56,7 +56,7 @@ def answer(request: Request) -> Iterator[Answer]:
         body.write(request.body)
         body.seek(0)
         process = subprocess.Popen(
-            [shutil.which("git") or "git", "http-backend"],
+            [_program()],
             env=_environment(request),
             stdin=body,
             stdout=subprocess.PIPE,
@@ -77,6 +77,13 @@ def kind_of(request: Request) -> str:
     if request.headers.get("content-encoding") == "gzip":
         body = gzip.decompress(body)
     return "ls-refs" if body[4:].startswith(b"command=ls-refs") else "fetch"
+
+
+@cache
+def _program() -> Path:
+    """Find the program itself: `git http-backend` is a process more, which costs as much as the answer."""
+    found = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True)
+    return Path(found.stdout.strip()) / "git-http-backend"
 
 
 def _environment(request: Request) -> dict[str, str]:
