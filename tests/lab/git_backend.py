@@ -1,6 +1,7 @@
 """`git http-backend` as a CGI program: one request in, one answer streamed out."""
 
 import gzip
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def answer(request: Request) -> Iterator[Answer]:
         body.write(request.body)
         body.seek(0)
         process = subprocess.Popen(
-            [_program()],
+            [Path(os.environ.get("GIT_EXEC_PATH") or _programs()) / "git-http-backend"],
             env=_environment(request),
             stdin=body,
             stdout=subprocess.PIPE,
@@ -80,10 +81,9 @@ def kind_of(request: Request) -> str:
 
 
 @cache
-def _program() -> Path:
-    """Find the program itself: `git http-backend` is a process more, which costs as much as the answer."""
-    found = subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True)
-    return Path(found.stdout.strip()) / "git-http-backend"
+def _programs() -> str:
+    """Find git's programs: `git http-backend` would be a process more, which costs as much as the answer."""
+    return subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _environment(request: Request) -> dict[str, str]:

@@ -142,11 +142,11 @@ def test_an_answer_is_whole_however_its_bytes_come(
     git_server: GitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backend that writes head and body at once; the real one writes them apart, most of the time."""
-    backend = tmp_path / "bin/git"
+    backend = tmp_path / "bin/git-http-backend"
     backend.parent.mkdir()
     backend.write_text("#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\nthe whole body'\n")
     backend.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{backend.parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("GIT_EXEC_PATH", str(backend.parent))
 
     url = git_server.add("any", tmp_path)
 
