@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 
 from celery import shared_task
 from django.conf import settings
@@ -67,11 +66,6 @@ def _send_wake_up() -> None:
     publish.publish(update_all_mirrors, [()], queue="control")
 
 
-def _send_check() -> None:
-    with suppress(OperationalError):  # Beat's next tick does it.
-        publish.publish(check_mirrors, [()], queue="checks")
-
-
 def wake_scheduler() -> None:
     """Have the scheduler run soon. Wake-ups are coalesced; without Redis the next tick does it."""
     try:
@@ -116,9 +110,7 @@ def update_mirror(mirror_id: int, epoch: int) -> None:
 def check_mirrors() -> None:
     """Ask the upstreams of mirrors whose check is due."""
     tracker = connect()
-    hooks = checking.Hooks(
-        ending.next_due, wake_scheduler, STOPPING.is_set, again=_send_check, lingers=LINGERS_SECONDS
-    )
+    hooks = checking.Hooks(ending.next_due, wake_scheduler, STOPPING.is_set, lingers=LINGERS_SECONDS)
     place = checking.Place(tracker, RunClock(tracker.now()), PROBER, owner=_run_name(), hooks=hooks)
     checking.check_mirrors(place)
 

@@ -1,7 +1,8 @@
 """check_mirrors: lease rows whose check is due -> ask their upstreams -> unchanged: the next check; else: an import.
 
 An unchanged mirror costs no task, no process and no slot. What is not known to be unchanged is imported. One run at a
-time; it goes on while there is work, so that rows are leased while others are asked and a slow host holds up no other.
+time; it goes on while there is work, however long: a run that ended would lease nothing until the slowest upstream had
+answered, and so one that hangs would hold up all others.
 """
 
 import logging
@@ -23,18 +24,18 @@ from mirroring.scheduler.check_rows import Batch, Row, read_rows
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
 from mirroring.upstream.client.probe import Way
-from mirroring.upstream.client.prober import Answer, Doubt, Prober
+from mirroring.upstream.client.prober import ANSWER_SECONDS, Answer, Doubt, Prober
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.policy.urls import BadURL
 from mirroring.upstream.transfer.listing import Known
 
 logger = logging.getLogger(__name__)
 
-CHECKER_LEASE = timedelta(seconds=10)
+CHECKER_LEASE = timedelta(seconds=6)
 """Short, for a checker that dies must not hold up the next; two at once are harmless, rows being leased."""
 
-RUN_SECONDS = 30.0
-"""A run that ends hands over to the next: a wrong turn of its clock or its settings lasts no longer."""
+LOOKS_EVERY = 2.0
+"""Seconds after which a run renews its lead, its clock and its settings: a wrong turn of them lasts no longer."""
 
 BATCH = 1_000
 TURN_SECONDS = 0.1
@@ -59,9 +60,6 @@ class Hooks:
     next_due: NextDue
     wake: Callable[[], None]
     stopping: Callable[[], bool] = lambda: False
-    again: Callable[[], None] = lambda: None
-    """Begin the next run: this one's time was over, and its work was not."""
-
     lingers: float = 0.0
     """Seconds without anything due after which a run ends."""
 
@@ -83,14 +81,12 @@ def check_mirrors(place: Place) -> Counter[str]:
         return Counter()
     if not place.tracker.lead(place.owner, lease=CHECKER_LEASE, role="checker"):
         return Counter()
-    run = _Run(place)
+    run = _Run(place, place.clock)
     try:
         run.until_done()
     finally:
         place.tracker.resign(place.owner, role="checker")
         run.count()
-    if run.cut_short:
-        place.hooks.again()
     return run.counted
 
 
@@ -101,25 +97,22 @@ def _may_run(configured: SchedulingSettings) -> bool:
 @dataclass
 class _Run:
     place: Place
+    clock: RunClock
     configured: SchedulingSettings = field(default_factory=SchedulingSettings.current)
     counted: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
     under_way: Counter[int] = field(default_factory=Counter)
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
-    cut_short: bool = False
     more_waits: bool = False
 
     def until_done(self) -> None:
         """Lease, ask and settle until nothing is due or under way."""
-        end = time.monotonic() + RUN_SECONDS
         worked = time.monotonic()
         goes_on = True
         while goes_on or self.under_way:
             turn = time.monotonic() + TURN_SECONDS
             goes_on = goes_on and not self.place.hooks.stopping() and self._still_leads()
-            if goes_on and time.monotonic() >= end:
-                goes_on, self.cut_short = False, True
             took = self._take() if goes_on else 0
             self._settle(self._gather(until=turn))
             if self.place.hooks.lingers and not self.more_waits:
@@ -140,10 +133,11 @@ class _Run:
         return found
 
     def _still_leads(self) -> bool:
-        """Renew the lead, count and look at the settings every other second."""
-        if time.monotonic() - self.led < 2:
+        """Renew the lead, the clock and the settings now and then, and count what was done since."""
+        if time.monotonic() - self.led < LOOKS_EVERY:
             return True
         self.led = time.monotonic()
+        self.clock = RunClock(self.place.tracker.now())
         self.configured = SchedulingSettings.current()
         self.hosts.clear()
         self.count()
@@ -156,7 +150,7 @@ class _Run:
         room = min(BATCH, IN_FLIGHT - self.under_way.total())
         if room <= 0:
             return 0
-        now = self.place.clock.now()
+        now = self.clock.now()
         lease = now + self.configured.lease
         busy = [host for host, rows in self.under_way.items() if rows >= EACH]
         ids = ImportState.objects.lease_checks(room, now=now, until=lease, each=EACH, busy=busy)
@@ -184,13 +178,17 @@ class _Run:
                 questions.setdefault(question, []).append(row)
                 self.under_way[row.host_id] += 1
         self._write(at_once)
-        until = time.monotonic() + self.configured.lease.total_seconds() / 2
-        asks = [question.ask(until=until, for_whom=same) for question, same in questions.items()]
+        half = self.configured.lease.total_seconds() / 2  # To wait for its turn, and to be answered.
+        until, patience = time.monotonic() + half, min(half, ANSWER_SECONDS)
+        asks = [
+            question.ask(until=until, patience=patience, for_whom=same)
+            for question, same in questions.items()
+        ]
         self.place.prober.put(asks, limits=batch.limits())
 
     def _settle(self, answers: Iterable[Answer]) -> None:
         """Write what the answers mean, all in one statement."""
-        now = self.place.clock.now()
+        now = self.clock.now()
         verdicts = []
         for answer in answers:
             self.counted["bytes"] += answer.heard.size if answer.heard else 0

@@ -57,7 +57,7 @@ class Fleet:
         known = Known(
             urls.parse(mirror.url), Host.objects.get(pk=mirror.host_id), tuple(mirror.refspecs), way
         )
-        self.prober.put([known.ask(until=float("inf"), for_whom=[])])
+        self.prober.put([known.ask(for_whom=[])])
         [answer] = self.prober.answers(wait=20)
         return sealed(answer.heard.digest, inputs=mirror.inputs) if answer.heard else b"x" * 32
 
@@ -66,7 +66,7 @@ class Fleet:
         self.runs += 1
         place = checking.Place(
             tracker=self.tracker,
-            clock=RunClock(self.tracker.now()),
+            clock=changes.pop("clock", RunClock(self.tracker.now())),
             prober=changes.pop("prober", self.prober),
             owner=f"checker-{self.runs}",
             hooks=checking.Hooks(next_due, wake=lambda: self.woken.append(True), **changes),

@@ -8,6 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from mirroring.models import Host, ImportState
 from mirroring.scheduler import checking
+from mirroring.tracker.connection import RunClock
 from tests.lab.memory_upstream import Refs
 from tests.making import state_of
 
@@ -23,25 +24,42 @@ def test_a_run_waits_for_what_falls_due_next(fleet):
     assert state_of(mirror).check_due_at > fleet.tracker.now()
 
 
-def test_a_run_whose_time_is_over_begins_the_next_and_one_without_work_does_not(fleet, monkeypatch):
-    begun: list[bool] = []
-    fleet.mirror()
+def test_an_upstream_that_hangs_holds_up_no_other(fleet, configure):
+    configure(lease_seconds=10)  # It is waited for during half of that.
+    fleet.upstream.repositories["hangs"] = Refs.made("hangs", count=2)
+    hangs = fleet.mirror("hangs")
+    others = [fleet.mirror(due=number * SECOND) for number in range(4)]
+    fleet.upstream.special["hangs"] = lambda _: None
+    began, checked = fleet.tracker.now(), []
 
-    assert fleet.run(again=lambda: begun.append(True))["unchanged"] == 1
-    assert begun == []
+    def look() -> bool:
+        still_due = ImportState.objects.filter(check_due_at__lte=fleet.tracker.now() - SECOND)
+        checked.append(not still_due.exclude(pk=hangs.pk).exists())
+        return False
 
-    monkeypatch.setattr(checking, "RUN_SECONDS", 0.3)
-    fleet.run(again=lambda: begun.append(True), lingers=60.0)
-    assert begun == [True]
+    counted = fleet.run(stopping=look)
+
+    assert counted["unchanged"] == len(others)
+    assert counted["doubtful: slow"] == 1
+    assert all(checked[1:])
+    assert 4 * SECOND < fleet.tracker.now() - began < 10 * SECOND
 
 
-def test_a_run_that_is_to_stop_begins_no_other(fleet, monkeypatch):
-    begun: list[bool] = []
-    monkeypatch.setattr(checking, "RUN_SECONDS", 0.0)
+def test_a_clock_that_went_wrong_is_set_right_during_a_run(fleet):
+    mirror = fleet.mirror(due=-SECOND)
+    behind = RunClock(fleet.tracker.now() - 3600 * SECOND)
 
-    fleet.run(again=lambda: begun.append(True), stopping=lambda: True, lingers=60.0)
+    assert fleet.run(clock=behind, lingers=5.0)["unchanged"] == 1
 
-    assert begun == []
+    assert state_of(mirror).check_due_at > fleet.tracker.now()
+
+
+def test_a_run_that_is_to_stop_leases_nothing_more(fleet):
+    mirror = fleet.mirror()
+
+    fleet.run(stopping=lambda: True, lingers=60.0)
+
+    assert state_of(mirror).check_due_at < fleet.tracker.now()
 
 
 def test_the_answers_of_a_turn_are_written_by_one_statement_and_hosts_are_read_once(fleet):

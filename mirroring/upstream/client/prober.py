@@ -58,6 +58,9 @@ class Ask:
     until: float = math.inf
     """On the monotonic clock: later it is not put any more."""
 
+    patience: float = ANSWER_SECONDS
+    """Seconds in which it has to be answered, once it is put."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -173,7 +176,7 @@ class Prober:
         if line.is_quiet or time.monotonic() > ask.until:
             return Answer(ask, doubt=Doubt.UNASKED)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(ask.patience):
                 heard = await self._hear(ask)
         except Exception as error:
             doubt = _doubt_of(error)

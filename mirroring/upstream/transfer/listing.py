@@ -1,6 +1,7 @@
 """What an upstream lists, asked in the quickest way that works: in process, or with git."""
 
 import asyncio
+import math
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from mirroring.upstream.client.probe import (
     digest_of,
     look,
 )
-from mirroring.upstream.client.prober import Ask
+from mirroring.upstream.client.prober import ANSWER_SECONDS, Ask
 from mirroring.upstream.client.protocol import BadAnswer, Listing, ObjectFormat
 from mirroring.upstream.disk import refs
 from mirroring.upstream.git.process import StopHandle
@@ -150,14 +151,14 @@ class Known:
     way: Way
     secret: Secret | None = None
 
-    def ask(self, *, until: float, for_whom: object) -> Ask:
+    def ask(self, *, for_whom: object, until: float = math.inf, patience: float = ANSWER_SECONDS) -> Ask:
         """Return the check. Which address may be contacted is asked when a connection is opened."""
         route = route_of(self.host)
         unresolved = Contact(
             self.url, (), route.proxy, route.ca_bundle, route.client_certificate, secret=self.secret
         )
         question = Question(target_of(unresolved), self.refspecs, self.way)
-        return Ask(question, dial=self._dial, by_git=self._by_git, until=until, for_whom=for_whom)
+        return Ask(question, self._dial, self._by_git, for_whom, until, patience)
 
     def _contact(self) -> Contact:
         return contact.to(self.url, route_to=lambda _: route_of(self.host), secret=self.secret)
