@@ -1,8 +1,9 @@
-"""`make attack`: SEED, ATTACK_FUZZ, ATTACK_REFS, ATTACK_DEAD, ATTACK_LIVE, ATTACK_SECONDS, ATTACK_FOLDER, ATTACK_ONLY.
+"""`make attack`, by SEED, ATTACK_REFS, ATTACK_DEAD, ATTACK_SECONDS and others: see tests/acceptance/attack/plan.py.
 
 Everything that an upstream, its DNS and whoever may add mirrors can do to us is done to the real stack, on a network of
 its own. tests/verify/attack.py, which shares no code with the product, judges what was left; the last line is its
-verdict. ATTACK_FOLDER keeps the evidence; ATTACK_ONLY names groups of cases (url dns answer redirect protocol refs
+verdict. ATTACK_CHECKS=1 turns checks before imports on, so that our own client of the protocol meets the same cases;
+ATTACK_FOLDER keeps the evidence; ATTACK_ONLY names groups of cases (url dns answer redirect protocol refs
 bomb secret ssh tls fuzz fairness).
 """
 

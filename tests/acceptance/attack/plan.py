@@ -20,6 +20,7 @@ class Plan:
     live: int = 50
     live_seconds: int = 60
     cap: int = 8
+    checks: bool = False
     folder: Path | None = None
     only: frozenset[str] = frozenset()
 
@@ -47,6 +48,7 @@ def read_plan(environment: Mapping[str, str]) -> Plan:
         live=size("ATTACK_LIVE", 50, 5),
         live_seconds=size("ATTACK_SECONDS", 60, 15),
         cap=size("ATTACK_CAP", 8, 2),
+        checks=bool(environment.get("ATTACK_CHECKS")),
         folder=Path(folder).resolve() if folder else None,
         only=frozenset(environment.get("ATTACK_ONLY", "").split()),
     )

@@ -13,7 +13,7 @@ from tests.acceptance.attack.plan import Plan
 from tests.acceptance.journal import Journal
 from tests.acceptance.plan import Failed
 from tests.acceptance.plan import Plan as DemoPlan
-from tests.acceptance.stack import FLAGS, MANAGE, Stack
+from tests.acceptance.stack import CHECKS, FLAGS, MANAGE, Stack
 
 ACT_SECONDS = 120.0
 
@@ -48,8 +48,8 @@ class Target:
         self.stack.cli("settings", "set", *pairs)
 
     def flags_on(self) -> None:
-        """Turn both flags on."""
-        for name in FLAGS:
+        """Turn both flags on, and have upstreams checked in process before they are imported if the plan says so."""
+        for name in (*FLAGS, *([CHECKS] if self.plan.checks else [])):
             self.stack.cli("feature", "set", name, "true", "--force")
 
     def secretly(self, words: list[str], secret: str) -> str:
