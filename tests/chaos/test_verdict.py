@@ -4,6 +4,7 @@ import copy
 import functools
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,22 @@ def test_what_was_admitted_under_a_higher_cap_is_not_over_the_lowered_one(verdic
                 line["capacity"] = 1
 
     assert verdict_with(plant).figures["over_cap"] == 0
+
+
+def test_a_slot_that_is_put_back_is_not_over_a_lowered_cap_though_nobody_saw_it_taken(verdict_with):
+    def plant(files: dict[str, list[Line]]) -> None:
+        late = [line for line in files["pools.jsonl"] if line["at"] > BEGIN + 35 and crowd(line)]
+        line = next(this for last, this in pairwise(late) if last["importing"] == this["importing"])
+        line["importing"] = [*line["importing"], "8:1"]
+        for row in files["rows.jsonl"]:
+            # It went through the door under the old cap, and it comes to rest at once.
+            if line["at"] - 2 < row["at"] < line["at"] + 0.7:
+                row["capacity"] = 1 if row["at"] > line["at"] - 0.9 else 3
+        passed = [row for row in files["rows.jsonl"] if line["at"] - 2 < row["at"] < line["at"] - 1][-1]
+        expires = line["at"] + 1
+        passed["changed"] += [[8, 1, "scheduled", True, False, None, expires - LEASE, expires]]
+
+    assert verdict_with(plant).details["over_cap"] == []
 
 
 def test_a_slot_without_a_live_row_after_a_lease_is_leaked(verdict_with):

@@ -40,7 +40,9 @@ def _slots_over(evidence: Evidence) -> list[str]:
             before = None
             continue
         holders = set(sample["importing"])
-        new = holders - seen
+        new = {
+            token for token in holders - seen if before and not _was_in_flight(evidence, token, before["at"])
+        }
         watched = before is not None and sample["at"] - before["at"] < BLIND
         if new and before and watched and len(holders) > len(set(before["importing"]) & holders):
             allowed = evidence.most_capacity(before["at"] - LAG, sample["at"] + LAG)
@@ -49,6 +51,13 @@ def _slots_over(evidence: Evidence) -> list[str]:
         seen |= holders
         before = sample
     return found
+
+
+def _was_in_flight(evidence: Evidence, token: str, at: float) -> bool:
+    """Tell whether the row of a slot stood beyond the door before: the slot is put back, whether or not we saw it."""
+    mirror, epoch = token_of(token)
+    state = evidence.state_at(mirror, at)
+    return state is not None and state.epoch == epoch and state.status in IN_FLIGHT
 
 
 def _rows_over(evidence: Evidence) -> list[str]:
