@@ -112,7 +112,9 @@ def _stop(stack: Stack) -> None:
             process.wait()
 
 
-def wait_until(claim: Callable[[], bool], *, seconds: float, what: str, watch: Stack | None = None) -> None:
+def wait_until(
+    claim: Callable[[], bool], *, seconds: float, what: str, watch: Stack | None = None, every: float = 0.05
+) -> None:
     """Wait until `claim` holds; raise Void if it does not in time."""
     deadline = time.monotonic() + seconds
     while not claim():
@@ -120,4 +122,4 @@ def wait_until(claim: Callable[[], bool], *, seconds: float, what: str, watch: S
             watch.require_alive()
         if time.monotonic() > deadline:
             raise Void(f"not within {seconds:.0f} s: {what}")
-        time.sleep(0.05)
+        time.sleep(every)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from bench.harness.forge import head_of
 from bench.harness.remote import Remote
+from bench.peers import git_client
 from tests.acceptance.processes import Process
 from tests.lab import fast_import, repositories
 from tests.lab.certificates import Authority
@@ -114,7 +115,7 @@ def backend(folder: Path, *, count: int, refs: int, seed: int, alike: bool = Tru
                 _commit(paths[number], f"pushed {next(pushes)}")
 
         def head(number: int) -> str:
-            return fast_import.run(paths[number], "rev-parse", "refs/heads/main").strip()
+            return git_client.head_of(paths[number])
 
         yield Served(urls, push, head)
 

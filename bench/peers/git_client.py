@@ -1,5 +1,6 @@
 """git itself: a fetch for each repository, by its defaults and with everything left out that a mirror does not need."""
 
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,12 @@ def clone(url: str, path: Path, *, extra: Mapping[str, str] | None = None) -> No
     _git(["-C", str(path), "pack-refs", "--all"], extra)
 
 
+def copy(first: Path, path: Path, url: str) -> None:
+    """Make what will be a mirror clone of another upstream once it is fetched into."""
+    shutil.copytree(first, path)
+    _git(["-C", str(path), "remote", "set-url", "origin", url], None)
+
+
 def fetch(paths: Sequence[Path], words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> None:
     """Fetch into each repository in turn."""
     for path in paths:
@@ -32,14 +39,12 @@ def fetch_one(path: str) -> None:
 
 
 def head_of(path: Path) -> str:
-    """Return what the default branch points at."""
-    done = subprocess.run(
-        ["git", "-C", str(path), "rev-parse", "refs/heads/main"],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-    )
-    return done.stdout.strip()
+    """Return what the default branch points at, read as git keeps it: thousands of them are looked at after a turn."""
+    loose = path / "refs" / "heads" / "main"
+    if loose.exists():
+        return loose.read_text().strip()
+    lines = (path / "packed-refs").read_text().splitlines()
+    return next(line.partition(" ")[0] for line in lines if line.endswith(" refs/heads/main"))
 
 
 def _git(words: Sequence[str], extra: Mapping[str, str] | None) -> None:
