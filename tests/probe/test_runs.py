@@ -94,13 +94,34 @@ def test_a_host_that_is_set_up_otherwise_meanwhile_is_reached_so(fleet):
     assert state_of(late).import_due_at is not None
 
 
-def test_a_backlog_of_one_host_is_not_held_up_by_turns(fleet, monkeypatch):
-    monkeypatch.setattr(checking, "TURN_SECONDS", 1.0)
-    for _ in range(checking.EACH * 4 + 1):
+def leases(said) -> int:
+    return sum("SET check_due_at" in query["sql"] and "RETURNING" in query["sql"] for query in said)
+
+
+def test_a_backlog_of_a_host_that_keeps_up_is_leased_in_ever_larger_parts_without_waiting(fleet, monkeypatch):
+    monkeypatch.setattr(checking, "TURN_SECONDS", 2.0)
+    for _ in range(checking.EACH * 7 + 1):
         fleet.mirror()
 
     began = time.monotonic()
-    counted = fleet.run(lingers=0.1)
+    with CaptureQueriesContext(connection) as said:
+        counted = fleet.run(lingers=0.1)
 
-    assert counted["unchanged"] == checking.EACH * 4 + 1
-    assert time.monotonic() - began < 4
+    assert counted["unchanged"] == checking.EACH * 7 + 1
+    assert time.monotonic() - began < 8
+    assert leases(said) < 7
+
+
+def test_a_host_that_does_not_keep_up_is_given_no_more(fleet, configure):
+    configure(lease_seconds=6)
+    for _ in range(checking.EACH * 3):
+        fleet.mirror()
+    fleet.upstream.special["a"] = lambda _: None
+
+    ends = time.monotonic() + 1
+    fleet.run(stopping=lambda: time.monotonic() > ends)
+
+    assert (
+        ImportState.objects.exclude(check_due_at__lt=fleet.tracker.now() - 60 * SECOND).count()
+        == checking.EACH
+    )
