@@ -42,7 +42,8 @@ _CHOSEN = {
                WHERE host_id = host.id AND check_due_at <= %(now)s
                ORDER BY check_due_at
                LIMIT %(each)s) AS due
-        WHERE (host.cooling_until IS NULL OR host.cooling_until <= %(now)s) AND host.id <> ALL (%(busy)s)
+        WHERE (NOT %(adaptive)s OR host.cooling_until IS NULL OR host.cooling_until <= %(now)s)
+          AND host.id <> ALL (%(busy)s)
         ORDER BY due.check_due_at
         LIMIT %(limit)s))""",
     "sqlite": """IN (
@@ -54,7 +55,7 @@ _CHOSEN = {
                WHERE host_id = host.id AND check_due_at <= %(now)s
                ORDER BY check_due_at
                LIMIT %(each)s)
-        WHERE (host.cooling_until IS NULL OR host.cooling_until <= %(now)s)
+        WHERE (NOT %(adaptive)s OR host.cooling_until IS NULL OR host.cooling_until <= %(now)s)
           AND host.id NOT IN (SELECT value FROM json_each(%(busy)s))
         ORDER BY due.check_due_at
         LIMIT %(limit)s)""",
@@ -128,16 +129,24 @@ class ChecksQuerySet(_ImportStates):
     """Leases and outcomes of checks; each is one statement for a whole batch."""
 
     def lease_checks(
-        self, limit: int, *, now: datetime, until: datetime, each: int, busy: Collection[int] = ()
+        self,
+        limit: int,
+        *,
+        now: datetime,
+        until: datetime,
+        each: int,
+        busy: Collection[int] = (),
+        adaptive: bool = True,
     ) -> list[int]:
         """Lease at most `limit` rows whose check is due, at most `each` of a host and none of `busy` ones.
 
-        Return their ids, in no order. A host that cools is left out.
+        Return their ids, in no order. A host that cools is left out, where limits follow its answers (`adaptive`).
         """
         connection = connections[self.db]
         at = connection.ops.adapt_datetimefield_value
         statement = _LEASE.format(chosen=_CHOSEN[connection.vendor])
         values: dict[str, Any] = {"now": at(now), "until": at(until), "limit": limit, "each": each}
+        values["adaptive"] = adaptive
         values["busy"] = list(busy) if connection.vendor == "postgresql" else json.dumps(list(busy))
         with connection.cursor() as cursor:
             cursor.execute(statement, values)

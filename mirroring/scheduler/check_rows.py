@@ -1,6 +1,7 @@
 """What a batch of checks needs to know of its mirrors, their hosts and credentials; read in a few queries."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -13,10 +14,13 @@ from mirroring.models.mirror import inputs, refspecs
 from mirroring.upstream.access.credentials import Secret
 from mirroring.upstream.access.unsealing import secret_for
 from mirroring.upstream.client.probe import Way, sealed
-from mirroring.upstream.client.prober import PER_HOST
+from mirroring.upstream.client.prober import PER_HOST, Ask, Doubt
+from mirroring.upstream.errors import GitError
 from mirroring.upstream.policy import urls
-from mirroring.upstream.policy.urls import UpstreamURL
+from mirroring.upstream.policy.urls import BadURL, UpstreamURL
 from mirroring.upstream.transfer.listing import Known
+
+logger = logging.getLogger(__name__)
 
 _FIELDS = (
     "pk",
@@ -99,28 +103,65 @@ def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row
 
 
 @dataclass(frozen=True)
+class Patience:
+    """How long a question is worth anything: put until then (monotonic clock), and answered in so many seconds."""
+
+    until: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Batch:
-    """The hosts and credentials of leased rows. `valid_for`: how long a secret must be good."""
+    """The questions of leased rows, with their hosts and credentials. `valid_for`: how long a secret must be good."""
 
     hosts: dict[int, Host]
     credentials: Mapping[int, Credential]
     now: datetime
     valid_for: timedelta
-    _secrets: dict[tuple[int, int], Secret] = field(default_factory=dict)
+    patience: Patience
+    _secrets: dict[tuple[int, str, int], Secret] = field(default_factory=dict)
+    _asks: dict[Known, Ask] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, rows: Sequence[Row], *, hosts: dict[int, Host], now: datetime, valid_for: timedelta
+        cls,
+        rows: Sequence[Row],
+        *,
+        hosts: dict[int, Host],
+        now: datetime,
+        valid_for: timedelta,
+        patience: Patience,
     ) -> "Batch":
         """Read what the rows refer to; the hosts that are missing among those known are added to them."""
         missing = {row.host_id for row in rows} - hosts.keys()
         hosts |= Host.objects.in_bulk(missing) if missing else {}
         ids = {row.credential_id for row in rows if row.credential_id is not None}
         credentials = Credential.objects.select_related("group").in_bulk(ids) if ids else {}
-        return cls(hosts, credentials, now=now, valid_for=valid_for)
+        return cls(hosts, credentials, now=now, valid_for=valid_for, patience=patience)
 
-    def question(self, row: Row) -> Known:
-        """Return what is asked for a row. Raise GitError or BadURL where its upstream may not be asked."""
+    def refused(self, row: Row) -> str:
+        """Have the row's question asked, and return an empty text; or say why it may not or cannot be asked.
+
+        Whatever is wrong with one row ends there: the others of the batch are asked. Its import says what it is.
+        """
+        try:
+            known = self._known(row)
+            if known not in self._asks:
+                until, seconds = self.patience.until, self.patience.seconds
+                self._asks[known] = known.ask(until=until, patience=seconds, for_whom=[])
+        except (GitError, BadURL):
+            return f"doubtful: {Doubt.BLOCKED}"
+        except Exception:
+            logger.exception("a check cannot be asked", extra={"mirror": row.mirror_id})
+            return f"doubtful: {Doubt.BLOCKED}"
+        self._asks[known].for_whom.append(row)
+        return ""
+
+    def asks(self) -> Iterable[Ask]:
+        """Return the questions, each with the rows for which it is put."""
+        return self._asks.values()
+
+    def _known(self, row: Row) -> Known:
         url = urls.parse(row.url)
         return Known(url, self.hosts[row.host_id], row.refspecs, Way(row.way), self._secret(row, url))
 
@@ -131,10 +172,14 @@ class Batch:
     def _secret(self, row: Row, url: UpstreamURL) -> Secret | None:
         if row.credential_id is None:
             return None
-        key = row.credential_id, row.host_id
+        # A credential may be refused for one of the schemes of a host.
+        key = row.credential_id, url.scheme, row.host_id
         if key not in self._secrets:
             credential = self.credentials[row.credential_id]
-            self._secrets[key] = secret_for(credential, url=url, now=self.now, valid_for=self.valid_for)
+            # One that its maker keeps waiting would hold up all others: what is missing is had by the import.
+            self._secrets[key] = secret_for(
+                credential, url=url, now=self.now, valid_for=self.valid_for, mints=False
+            )
         return self._secrets[key]
 
 

@@ -9,7 +9,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -20,14 +19,11 @@ from mirroring.flags.registry import FlagName
 from mirroring.models import Host, ImportState, SchedulingSettings
 from mirroring.models.checks import Verdict
 from mirroring.models.database import is_writable
-from mirroring.scheduler.check_rows import Batch, Row, read_rows
+from mirroring.scheduler.check_rows import Batch, Patience, Row, read_rows
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
 from mirroring.upstream.client.probe import Way
 from mirroring.upstream.client.prober import ANSWER_SECONDS, Answer, Doubt, Prober
-from mirroring.upstream.errors import GitError
-from mirroring.upstream.policy.urls import BadURL
-from mirroring.upstream.transfer.listing import Known
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +45,9 @@ While all that is asked is answered within a turn, twice as many each time: a tu
 """
 
 UNASKED_AGAIN = timedelta(seconds=30)
-GIT_ONLY_FOR = timedelta(days=1)
-"""After so long without an import, a mirror that only git could list is imported, and the quicker ways tried again."""
+GIT_ONLY_FOR, TRUSTED_FOR = timedelta(days=1), timedelta(days=7)
+"""After so long without an import a mirror is imported unasked: one that only git could list, so that the quicker ways
+are tried again; any other, for a check looks at the upstream only, and what is here may have been lost or set back."""
 
 
 NextDue = Callable[..., datetime]
@@ -158,7 +155,10 @@ class _Run:
         now = self.clock.now()
         lease = now + self.configured.lease
         busy = [host for host, rows in self.under_way.items() if rows >= EACH]
-        ids = ImportState.objects.lease_checks(room, now=now, until=lease, each=self.each, busy=busy)
+        adaptive = self.configured.mirror_host_adaptive
+        ids = ImportState.objects.lease_checks(
+            room, now=now, until=lease, each=self.each, busy=busy, adaptive=adaptive
+        )
         if ids:
             flag = read(FlagName.CHECK_BEFORE_IMPORT, now=now)
             rows = read_rows(ids, now=now, lease=lease)
@@ -170,26 +170,18 @@ class _Run:
     def _ask(self, rows: Sequence[Row], *, flag: Reading, now: datetime) -> None:
         """Put one question for all rows that have the same; the rows that need none are settled at once."""
         at_once: list[Verdict] = []
-        questions: dict[Known, list[Row]] = {}
-        batch = Batch.of(rows, hosts=self.hosts, now=now, valid_for=self.configured.lease)
+        half = self.configured.lease.total_seconds() / 2  # To wait for its turn, and to be answered.
+        patience = Patience(until=time.monotonic() + half, seconds=min(half, ANSWER_SECONDS))
+        batch = Batch.of(rows, hosts=self.hosts, now=now, valid_for=self.configured.lease, patience=patience)
         for row in rows:
-            reason, question = _unasked(row, flag=flag, now=now), None
-            with suppress(GitError, BadURL):
-                question = batch.question(row) if not reason else None
-            if question is None:
-                self.counted[reason or f"doubtful: {Doubt.BLOCKED}"] += 1
+            reason = _unasked(row, flag=flag, now=now) or batch.refused(row)
+            if reason:
+                self.counted[reason] += 1
                 at_once.append(Verdict(row.mirror_id, lease=row.lease, due_at=now, imports=True))
             else:
-                questions.setdefault(question, []).append(row)
                 self.under_way[row.host_id] += 1
         self._write(at_once)
-        half = self.configured.lease.total_seconds() / 2  # To wait for its turn, and to be answered.
-        until, patience = time.monotonic() + half, min(half, ANSWER_SECONDS)
-        asks = [
-            question.ask(until=until, patience=patience, for_whom=same)
-            for question, same in questions.items()
-        ]
-        self.place.prober.put(asks, limits=batch.limits())
+        self.place.prober.put(batch.asks(), limits=batch.limits())
 
     def _settle(self, answers: Iterable[Answer]) -> None:
         """Write what the answers mean, all in one statement."""
@@ -245,6 +237,6 @@ def _unasked(row: Row, *, flag: Reading, now: datetime) -> str:
         return "released"
     if row.digest is None or row.way not in set(Way):
         return "unknown"
-    if row.way == Way.GIT and row.imported_at is not None and row.imported_at < now - GIT_ONLY_FOR:
+    if row.imported_at and row.imported_at < now - (GIT_ONLY_FOR if row.way == Way.GIT else TRUSTED_FOR):
         return "retried"
     return ""

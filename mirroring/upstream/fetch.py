@@ -67,9 +67,9 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
             (staging / "packed-refs").touch()
             left.check()
             repository.publish(order.epoch, still_ours=still_ours, afresh=order.afresh)
-        # What moved between listing and fetch may move back: then a check would see no change, and be wrong. And
-        # checks follow no redirect.
-        is_whole = order.probes and after == listed.refs and session.contact is target
+        # What moved between listing and fetch, refs or HEAD, may move back: then a check would see no change, and be
+        # wrong. And checks follow no redirect.
+        is_whole = order.probes and brought is listed and session.contact is target
         digest = listed.digest if is_whole else None
         return Fetched(refs.difference(before, after), moved_to=moved_to, digest=digest, way=listed.way)
     except FileNotFoundError:

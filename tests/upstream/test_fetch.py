@@ -140,6 +140,24 @@ def test_an_import_that_brings_nothing_new_says_so_and_touches_nothing(url, brin
     assert repository.packed_refs.stat().st_ino == before.st_ino
 
 
+def test_a_head_that_readers_see_was_on_the_disk_before_and_one_that_stays_is_not_touched(
+    upstream, url, bring, repository, monkeypatch
+):
+    synced, sync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (synced.add(os.fstat(handle).st_ino), sync(handle)))
+    point(upstream.path, "refs/heads/other")
+    bring(url)
+    first = (repository.path / "HEAD").stat().st_ino
+    point(upstream.path, "refs/heads/more")
+    bring(url)
+    assert (repository.path / "HEAD").stat().st_ino == first
+    git(upstream.path, "symbolic-ref", "HEAD", "refs/heads/other")
+
+    bring(url)
+
+    assert first != (repository.path / "HEAD").stat().st_ino in synced
+
+
 def test_a_head_that_moves_alone_is_followed_though_no_ref_changed(upstream, url, bring, repository):
     point(upstream.path, "refs/heads/other")
     bring(url)

@@ -23,8 +23,12 @@ REUSED_FOR = timedelta(minutes=10)
 _minting: dict[int, threading.Lock] = defaultdict(threading.Lock)
 
 
-def secret_for(credential: Credential, *, url: UpstreamURL, now: datetime, valid_for: timedelta) -> Secret:
+def secret_for(
+    credential: Credential, *, url: UpstreamURL, now: datetime, valid_for: timedelta, mints: bool = True
+) -> Secret:
     """Return the secret for contacts with one upstream, good for `valid_for`, or for as long as `valid_until` says.
+
+    `mints`: where no kept token is good for so long, its maker is asked for one, which may take a while.
 
     Raise CredentialUnusable: it is bound to other hosts, has ended, or its maker refuses it. Raise GitError where it
     cannot be opened, or what it is exchanged for cannot be had now.
@@ -36,21 +40,21 @@ def secret_for(credential: Credential, *, url: UpstreamURL, now: datetime, valid
             f"The credential {credential.path} ended on {credential.expires_at:%Y-%m-%d}: replace it"
         )
     try:
-        return _open(credential, now=now, valid_for=valid_for)
+        return _open(credential, now=now, valid_for=valid_for, mints=mints)
     except (CannotOpen, KeysUnusable) as error:
         # Our own trouble: when the keys are back, the mirrors go on by themselves.
         text = f"The credential {credential.path} cannot be opened ({error}): restore the keys, or replace it"
         raise GitError(Outcome.RESOURCE, text) from None
 
 
-def _open(credential: Credential, *, now: datetime, valid_for: timedelta) -> Secret:
+def _open(credential: Credential, *, now: datetime, valid_for: timedelta, mints: bool) -> Secret:
     match CredentialKind(credential.kind):
         case CredentialKind.SSH_KEY:
             key = credential.secret()["private_key"]
             hide(key)
             return Secret(SecretKind.SSH, private_key=key)
         case CredentialKind.GITHUB_APP:
-            token = _installation_token(credential, now=now, valid_for=valid_for)
+            token = _installation_token(credential, now=now, valid_for=valid_for, mints=mints)
             hide(token.text, username=credential.username)
             until = token.expires_at - MARGIN
             return Secret(
@@ -62,7 +66,9 @@ def _open(credential: Credential, *, now: datetime, valid_for: timedelta) -> Sec
             return Secret(SecretKind.BASIC, username=credential.username, password=password)
 
 
-def _installation_token(credential: Credential, *, now: datetime, valid_for: timedelta) -> github_app.Token:
+def _installation_token(
+    credential: Credential, *, now: datetime, valid_for: timedelta, mints: bool
+) -> github_app.Token:
     """Return a token that lives long enough: the kept one, or a new one, which is kept for others."""
     needed_until = now + min(valid_for + MARGIN, github_app.TOKEN_LIFE - REUSED_FOR)
     with _minting[credential.pk]:  # Fifty imports that start at once in this process ask for one token.
@@ -70,6 +76,8 @@ def _installation_token(credential: Credential, *, now: datetime, valid_for: tim
         kept = credential.token()
         if kept and credential.token_expires_at and credential.token_expires_at >= needed_until:
             return github_app.Token(kept, credential.token_expires_at)
+        if not mints:
+            raise GitError(Outcome.TRANSIENT, f"The credential {credential.path} has no token at hand")
         key = credential.secret()["private_key"]
         hide(key)
         token = github_app.new_token(

@@ -135,7 +135,10 @@ class Repository:
                 if not still_ours():
                     raise fenced()
                 (staging / "packed-refs").rename(self.packed_refs)
-                (staging / "HEAD").rename(self.path / "HEAD")
+                head = staging / "HEAD"
+                if head.read_bytes() != (self.path / "HEAD").read_bytes():
+                    _sync(head)  # Or a power cut could leave the name to an empty file.
+                    head.rename(self.path / "HEAD")
                 if afresh:
                     quarantine.set_aside(self.path, epoch=epoch, keep=staged)
                 _sync(self.path)
@@ -193,8 +196,8 @@ def _move_objects(source: Path, target: Path) -> None:
     _sync(target / "pack")
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
