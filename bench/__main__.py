@@ -1,9 +1,15 @@
-"""Run every row, each in a process of its own: `python -m bench [--size smoke|quick|full] [--seed N] [NAME...]`."""
+"""Run every row, each in a process of its own: `python -m bench [--size smoke|quick|full] [--seed N] [NAME...]`.
+
+One after the other, so that none is in another's way; a smoke run, which looks at no times, has two at once.
+"""
 
 import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from bench import table as documents
@@ -11,6 +17,8 @@ from bench.harness import machine
 from bench.harness.command import FULL_OUT, QUICK_OUT, console
 from bench.harness.results import MODULES, read_all
 from bench.harness.row import table
+
+AT_ONCE = 2
 
 
 def main() -> int:
@@ -26,24 +34,34 @@ def main() -> int:
     if unknown := sorted(set(options.names) - set(MODULES)):
         parser.error(f"there is no row {', '.join(unknown)}: choose from {', '.join(MODULES)}")
     out = options.out or (FULL_OUT if options.size == "full" else QUICK_OUT)
-    failed = [
-        name
-        for name in MODULES
-        if name in (options.names or MODULES) and run(name, options.size, seed=options.seed, out=out) != 0
-    ]
+    names = [name for name in MODULES if name in (options.names or MODULES)]
+    failed = run_all(names, options.size, seed=options.seed, out=out)
     if options.size == "full":
         documents.write()
     return summary(out, failed, smoke=options.size == "smoke")
 
 
-def run(name: str, size: str, *, seed: int, out: Path) -> int:
-    """Run one module of rows and return its exit status."""
+def run_all(names: Sequence[str], size: str, *, seed: int, out: Path) -> list[str]:
+    """Run modules of rows and return the names of those that failed."""
+    at_once = AT_ONCE if size == "smoke" else 1
+    with ThreadPoolExecutor(at_once) as pool:
+        statuses = pool.map(partial(run, size=size, seed=seed, out=out, whole=at_once > 1), names)
+        return [name for name, status in zip(names, statuses, strict=True) if status]
+
+
+def run(name: str, *, size: str, seed: int, out: Path, whole: bool) -> int:
+    """Run one module of rows and return its exit status. `whole`: what it says is held back until it ends."""
     began = time.monotonic()
-    console.print(f"== {name}", style="bold")
+    if not whole:
+        console.print(f"== {name}", style="bold")
     command = [sys.executable, "-m", f"bench.{name}", "--size", size, "--seed", str(seed), "--out", str(out)]
-    status = subprocess.run(command, cwd=machine.ROOT).returncode
-    console.print(f"   {time.monotonic() - began:.0f} s, exit status {status}", style="dim")
-    return status
+    held = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if whole else {}
+    done = subprocess.run(command, cwd=machine.ROOT, text=True, **held)
+    said = f"== {name}\n{done.stdout}" if whole else ""
+    console.print(
+        f"{said}   {time.monotonic() - began:.0f} s, exit status {done.returncode}", highlight=False, markup=False
+    )
+    return done.returncode
 
 
 def summary(out: Path, failed: list[str], *, smoke: bool) -> int:

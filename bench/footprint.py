@@ -60,6 +60,7 @@ def _measure(place: Lab, imports: int, *, prefork: bool) -> Memory:
     from mirroring.models import ImportState
 
     with running(place, slots=imports, words=_prefork if prefork else as_it_is) as stack:
+        stack.tick()
         wait_until(
             lambda: ImportState.objects.filter(status="started").count() == imports,
             seconds=120,

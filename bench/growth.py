@@ -36,7 +36,9 @@ def rows(scale: Scale) -> Iterator[Row]:
         remotes: dict[str, Remote] = {}
         for name, (size, extra) in fleets.items():
             words = [sys.executable, "-m", "bench.fleet_turns", size, extra, limit, scale.seed]
-            remotes[name] = stack.enter_context(Remote(name, words, log=folder / f"{size}-{extra}.log"))
+            remotes[name] = Remote(name, words, log=folder / f"{size}-{extra}.log")
+        for remote in remotes.values():  # By now all of them make their fleets.
+            stack.enter_context(remote)
         runs, claims = (_measure(remotes, verb, limit, scale) for verb in ("run", "claim"))
     rows_of = partial(_row, limit=limit, sizes={name: sum(size) for name, size in fleets.items()})
     first, *others = (f"{size:,} mirrors" for size in sizes)

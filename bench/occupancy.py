@@ -14,6 +14,9 @@ from bench.harness.scale import Scale
 from bench.harness.stack import Stack, Words, as_it_is, running, wait_until
 
 SAMPLES_A_SECOND = 20
+TICK_SECONDS = 60.0
+"""Beat's own: what is watched for less sees none of them, and is not to wait for the first."""
+
 TICK, LEGACY = "the minute tick alone", "both flags off: waits, then runs again"
 WHY = {
     TICK: "our own stack, with the refill by event taken away",
@@ -88,6 +91,8 @@ def _measure(place: Lab, trial: Trial) -> Watched:
     _reset(place, trial)
     with running(place, slots=trial.cap * 2, words=trial.words) as stack:
         tracker = _tracker()
+        if trial.seconds < TICK_SECONDS:
+            stack.tick()
         wait_until(
             lambda: tracker.counts(max_capacity=trial.cap).importing == trial.cap,
             seconds=90,

@@ -80,12 +80,15 @@ class Fleet:
 def rows(scale: Scale) -> Iterator[Row]:
     """Yield the rows of every kind of sweep."""
     counts = scale.pick(smoke=(6,), quick=(50,), full=(500, 5_000))
-    with lab(scale.pick(smoke="sqlite", quick="postgresql", full="postgresql")) as place:
+    with (
+        lab(scale.pick(smoke="sqlite", quick="postgresql", full="postgresql")) as place,
+        running(place, slots=SLOTS) as workers,
+    ):
         for count, memory in product(counts, (False, True)):
             cases = [case for case in CASES if case.memory is memory]
             if scale.size == "smoke" or count > MANY:
                 cases = cases[:1]  # What changed costs a mirror the same in any fleet.
-            with _stage(place, memory=memory, count=count, seed=scale.seed) as stage:
+            with _stage(workers, memory=memory, count=count, seed=scale.seed) as stage:
                 for case in cases:
                     yield from _sweep(stage, case, scale)
 
@@ -103,7 +106,8 @@ class Stage:
 
 
 @contextmanager
-def _stage(place: Lab, *, memory: bool, count: int, seed: int) -> Iterator[Stage]:
+def _stage(workers: Stack, *, memory: bool, count: int, seed: int) -> Iterator[Stage]:
+    place = workers.place
     folder = place.folder / f"{'memory' if memory else 'backend'}-{count}"
     folder.mkdir()
     with ExitStack() as stack:
@@ -115,11 +119,11 @@ def _stage(place: Lab, *, memory: bool, count: int, seed: int) -> Iterator[Stage
         served = stack.enter_context(making)
         _configure()
         upstreams.add(served.urls, group=folder.name)
-        running_stack = stack.enter_context(running(place, slots=SLOTS))
-        mirrors = _await_first_imports(folder.name, count, running_stack)
+        workers.tick()
+        mirrors = _await_first_imports(folder.name, count, workers)
         celery = stack.enter_context(fetchers.CeleryFetcher(place, folder / "celery", served.urls))
         xargs = fetchers.XargsFetcher(folder / "xargs", served.urls)
-        yield Stage(place, served, running_stack, mirrors, celery, xargs)
+        yield Stage(place, served, workers, mirrors, celery, xargs)
 
 
 def _configure() -> None:

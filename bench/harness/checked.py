@@ -41,12 +41,9 @@ def add(served: Served, numbers: range, *, refs: int, begin: datetime, interval:
     hosts = _hosts(served)
     first = first_id()
     with transaction.atomic(), connection.cursor() as cursor:
-        # The rows are right by themselves: looking up each reference takes most of the time.
-        cursor.execute("SET LOCAL session_replication_role = replica")
         cursor.execute(
             "CREATE TEMP TABLE wanted (n bigint, url text, host bigint, digest bytea, due timestamptz)"
         )
-        cursor.execute("SET LOCAL synchronous_commit = off")
         with cursor.copy("COPY wanted FROM STDIN") as copying:
             for number, url, digest in _sealed(served, numbers, refs=refs):
                 due = begin + interval * math.modf(number * _SPREAD)[0]

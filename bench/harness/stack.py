@@ -45,6 +45,12 @@ class Stack:
             if process.poll() is not None:
                 raise Void(f"the process {name} ended: {self.log(name)[-500:]}")
 
+    def tick(self) -> None:
+        """Run the scheduler now: the first tick of beat comes a minute after its start."""
+        from mirroring.tasks import update_all_mirrors
+
+        update_all_mirrors.apply_async(queue="control")
+
     def log(self, name: str) -> str:
         """Return what a process has said."""
         return (self.place.folder / f"{name}.log").read_text(errors="replace")
