@@ -57,7 +57,7 @@ class Trial:
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Yield a row for each other way of refilling."""
-    cap, seconds = scale.pick(smoke=3, quick=8, full=20), scale.pick(smoke=4.0, quick=70.0, full=300.0)
+    cap, seconds = scale.pick(smoke=3, quick=8, full=20), scale.pick(smoke=4.0, quick=70.0, full=120.0)
     each = scale.pick(smoke=1.0, quick=5.0, full=10.0)
     trials = {
         "ours": Trial(cap, seconds),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
@@ -80,19 +80,11 @@ def _in_turn(rows: Iterable[tuple[Any, ...]]) -> list[Claim]:
     """Return claims in the order in which they are to be served: one of each host, the urgent before all."""
     turns: dict[int, int] = {}
     placed = []
-    lines = sorted(
-        (not urgent, next_at - _head_start(succeeded, failures), mirror_id, Claim(mirror_id, epoch, host_id))
-        for mirror_id, epoch, host_id, urgent, next_at, succeeded, failures in rows
-    )
-    for later, due, mirror_id, claim in lines:
-        turns[claim.host_id] = turns.get(claim.host_id, 0) + 1
-        placed.append(((later, turns[claim.host_id], due, mirror_id), claim))
-    return [claim for _, claim in sorted(placed, key=lambda pair: pair[0])]
-
-
-def _head_start(succeeded: datetime | None, failures: int) -> timedelta:
-    """Return how much earlier than its due time a mirror stands in its line, as `due_time` has it."""
-    return timedelta(0) if succeeded or failures else FIRST_HEAD_START
+    lines = sorted((not urgent, due, mirror, epoch, host) for mirror, epoch, host, urgent, due in rows)
+    for later, due, mirror, epoch, host in lines:
+        turns[host] = turns.get(host, 0) + 1
+        placed.append((later, turns[host], due, mirror, epoch, host))
+    return [Claim(mirror, epoch, host) for *_, mirror, epoch, host in sorted(placed)]
 
 
 class ClaimsQuerySet(_ImportStates):
@@ -122,6 +114,7 @@ class ClaimsQuerySet(_ImportStates):
             "now": at(now),
             "until": at(until),
             "urgent": at(now - URGENT_HEAD_START / 2),
+            "first": FIRST_HEAD_START.total_seconds(),
             "limit": limit,
             "start": bounds.start,
             "ceiling": bounds.ceiling,

@@ -31,7 +31,7 @@ def test_a_claim_is_one_statement_that_reads_the_lines_by_their_index(statement)
 
 def test_a_generic_plan_reads_the_lines_by_their_index_too(statement):
     types = dict.fromkeys(("now", "until", "urgent"), "timestamptz")
-    types |= dict.fromkeys(("limit", "start", "ceiling"), "int")
+    types |= {"first": "float8"} | dict.fromkeys(("limit", "start", "ceiling"), "int")
     types |= dict.fromkeys(("adaptive", "queued"), "boolean")
 
     plan = plans.generic_plan_of(*statement, types=types)
