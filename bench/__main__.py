@@ -55,11 +55,13 @@ def run(name: str, *, size: str, seed: int, out: Path, whole: bool) -> int:
     if not whole:
         console.print(f"== {name}", style="bold")
     command = [sys.executable, "-m", f"bench.{name}", "--size", size, "--seed", str(seed), "--out", str(out)]
-    held = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT} if whole else {}
-    done = subprocess.run(command, cwd=machine.ROOT, text=True, **held)
+    said_to, errors_to = (subprocess.PIPE, subprocess.STDOUT) if whole else (None, None)
+    done = subprocess.run(command, cwd=machine.ROOT, text=True, stdout=said_to, stderr=errors_to)
     said = f"== {name}\n{done.stdout}" if whole else ""
     console.print(
-        f"{said}   {time.monotonic() - began:.0f} s, exit status {done.returncode}", highlight=False, markup=False
+        f"{said}   {time.monotonic() - began:.0f} s, exit status {done.returncode}",
+        highlight=False,
+        markup=False,
     )
     return done.returncode
 

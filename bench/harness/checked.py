@@ -2,11 +2,11 @@
 
 What an upstream listed is sealed by the product's own functions, so that a check finds an unchanged mirror
 unchanged. The first import that follows makes the repository. The upstreams are at version 0, which can be listed but
-not fetched.
+not fetched; those that are to change during a run are pushed before, and so imported once.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,15 +29,40 @@ def first_id() -> int:
     return Mirror.objects.filter(group__name=GROUP).order_by("pk").values_list("pk", flat=True)[0]
 
 
-def add(served: Served, numbers: range, *, refs: int, begin: datetime, interval: timedelta) -> None:
+def add_first(served: Served, *, refs: int, now: datetime, due: datetime) -> None:
+    """Add the mirror of upstream 0, of which all others are copies: imported now, and due then."""
+    from mirroring.models import Group, ImportState, Mirror
+    from mirroring.rules.outcomes import Outcome
+    from mirroring.rules.states import Status
+    from mirroring.upstream.client.probe import Way
+
+    [(number, url, digest)] = _sealed(served, range(1), refs=refs)
+    mirror = Mirror.objects.create(
+        group=Group.objects.create(name=GROUP),
+        name=f"mirror-{number}",
+        url=url,
+        host_id=_hosts(served)[urlsplit(url).netloc],
+    )
+    before = ("last_update_at", "last_successful_update_at", "last_changed_at")
+    ImportState.objects.create(
+        mirror=mirror,
+        host_id=mirror.host_id,
+        status=Status.FINISHED,
+        last_outcome=Outcome.CHANGED,
+        listed_way=Way.V2_SHA1,
+        upstream_digest=digest,
+        check_due_at=due,
+        next_execution_at=due,
+        **dict.fromkeys(before, now),
+    )
+
+
+def add(served: Served, numbers: Iterable[int], *, refs: int, begin: datetime, interval: timedelta) -> None:
     """Add the mirrors of these upstreams; their checks are due evenly through the interval that begins."""
     from django.db import connection, transaction
 
     from mirroring.models import ImportState, Mirror
 
-    if not numbers.start:
-        _add_first(served, begin=begin, refs=refs)
-        numbers = numbers[1:]
     hosts = _hosts(served)
     first = first_id()
     with transaction.atomic(), connection.cursor() as cursor:
@@ -59,37 +84,6 @@ def add(served: Served, numbers: range, *, refs: int, begin: datetime, interval:
     fleet.tidy()
 
 
-def _add_first(served: Served, *, begin: datetime, refs: int) -> None:
-    from mirroring.models import Group, ImportState, Mirror
-    from mirroring.rules.outcomes import Outcome
-    from mirroring.rules.states import Status
-    from mirroring.upstream.client.probe import Way
-
-    [(number, url, digest)] = _sealed(served, range(1), refs=refs)
-    mirror = Mirror.objects.create(
-        group=Group.objects.create(name=GROUP),
-        name=f"mirror-{number}",
-        url=url,
-        host_id=_hosts(served)[urlsplit(url).netloc],
-    )
-    times = (
-        "last_update_at",
-        "last_successful_update_at",
-        "last_changed_at",
-        "check_due_at",
-        "next_execution_at",
-    )
-    ImportState.objects.create(
-        mirror=mirror,
-        host_id=mirror.host_id,
-        status=Status.FINISHED,
-        last_outcome=Outcome.CHANGED,
-        listed_way=Way.V2_SHA1,
-        upstream_digest=digest,
-        **dict.fromkeys(times, begin),
-    )
-
-
 def _hosts(served: Served) -> dict[str, int]:
     from mirroring.catalog.adding import hosts_named
 
@@ -98,7 +92,7 @@ def _hosts(served: Served) -> dict[str, int]:
     }
 
 
-def _sealed(served: Served, numbers: range, *, refs: int) -> Iterator[tuple[int, str, bytes]]:
+def _sealed(served: Served, numbers: Iterable[int], *, refs: int) -> Iterator[tuple[int, str, bytes]]:
     """Yield number, URL and the digest that is kept of what the upstream lists at its first version."""
     from mirroring.models.mirror import RefSelection, inputs, refspecs
     from mirroring.upstream.client import protocol
@@ -112,20 +106,19 @@ def _sealed(served: Served, numbers: range, *, refs: int) -> Iterator[tuple[int,
         yield number, url, sealed(heard.digest, inputs=inputs(url, wanted, 1))
 
 
-def rest(numbers: range, *, begin: datetime, interval: timedelta) -> None:
-    """Have the mirrors of an earlier part due evenly through the interval that begins."""
+def rest(numbers: Iterable[int], *, begin: datetime, interval: timedelta) -> None:
+    """Have mirrors that are there due evenly through the interval that begins."""
     from django.db import connection
 
-    if not numbers:
-        return
     seconds = interval.total_seconds()
-    place = "mirror_id * 0.6180339887498949::float8"
+    place = f"mirror_id * {_SPREAD}::float8"
     due = f"%s::timestamptz + %s::float8 * interval '1 second' * ({place} - floor({place}))"
+    first = first_id()
     with connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE mirroring_importstate SET check_due_at = {due}, next_execution_at = {due}"
-            " WHERE mirror_id < %s AND check_due_at IS NOT NULL",
-            [begin, seconds, begin, seconds, first_id() + numbers.stop],
+            " WHERE mirror_id = ANY (%s) AND check_due_at IS NOT NULL",
+            [begin, seconds, begin, seconds, [first + number for number in numbers]],
         )
 
 
@@ -170,7 +163,7 @@ def database() -> list[int]:
     return [server, *descendants(server)]
 
 
-def configure(interval: timedelta) -> None:
+def configure(interval: timedelta, *, capacity: int) -> None:
     """Switch checks on, each mirror due an interval after it was checked."""
     from mirroring.flags.changes import set_flag
     from mirroring.flags.registry import FlagName
@@ -178,6 +171,7 @@ def configure(interval: timedelta) -> None:
 
     seconds = int(interval.total_seconds())
     SchedulingSettings(
+        mirror_max_capacity=capacity,
         mirror_min_delay_seconds=seconds,
         mirror_max_delay_seconds=seconds,
         mirror_jitter_seconds=0,  # So that a row says when its check was done: an interval before the next.

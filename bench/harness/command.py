@@ -48,4 +48,7 @@ def run(name: str, measure: Callable[[Scale], Iterable[Row]], scale: Scale, *, o
         f"{row.peer_name}: {row.void or row.why}" for row in rows if row.void or row.why
     ):
         console.print(f"  {reason}", style="dim", highlight=False)
+    for row in (row for row in rows if row.course):
+        course = " ".join(f"{value:,.4g}" for value in row.course)
+        console.print(f"  {row.row}, {row.unit} by ten seconds: {course}", style="dim", highlight=False)
     return VOID if any(row.is_void for row in rows) or not rows else 0

@@ -47,11 +47,13 @@ def listed(number: int, version: int, *, refs: int) -> bytes:
     return _template(refs).replace(_BLANK, head_of(number, version))
 
 
-def packed(number: int, version: int, *, done: bool) -> bytes:
-    """Return the answer to `fetch`: the commit of a version with its tree and file."""
+def packed(number: int, version: int, *, has: bytes, done: bool) -> bytes:
+    """Return the answer to `fetch`: the commits, trees and files that are newer than what the client `has`."""
+    known = (at for at in range(version, 0, -1) if head_of(number, at) in has)
+    wanted = range(next(known, 0) + 1, version + 1)
     parts = [] if done else [packet(b"acknowledgments\n"), packet(b"ready\n"), b"0001"]
     parts.append(packet(b"packfile\n"))
-    pack = _pack(_objects(number, version)[1])
+    pack = _pack([found for at in wanted for found in _objects(number, at)[1]])
     parts += [packet(b"\x01" + pack[at : at + 60_000]) for at in range(0, len(pack), 60_000)]
     return b"".join([*parts, b"0000"])
 
@@ -60,7 +62,14 @@ def _objects(number: int, version: int) -> tuple[bytes, list[tuple[bytes, bytes]
     blob = b"repository %d, version %d\n" % (number, version)
     tree = b"100644 file\0" + hashlib.sha1(b"blob %d\0%b" % (len(blob), blob)).digest()
     who = b"Bench <bench@lab.example> %d +0000" % (1_600_000_000 + version)
-    commit = b"tree %b\nauthor %b\ncommitter %b\n\nVersion %d\n" % (_id(b"tree", tree), who, who, version)
+    parent = b"parent %b\n" % head_of(number, version - 1) if version > 1 else b""
+    commit = b"tree %b\n%bauthor %b\ncommitter %b\n\nVersion %d\n" % (
+        _id(b"tree", tree),
+        parent,
+        who,
+        who,
+        version,
+    )
     return _id(b"commit", commit), [(b"commit", commit), (b"tree", tree), (b"blob", blob)]
 
 

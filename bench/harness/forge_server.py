@@ -20,6 +20,7 @@ from typing import Any
 from bench.harness import forge
 
 _LISTS = re.compile(rb"POST [^ ]*/(\d+)\.git/git-upload-pack HTTP/1\.1\r\n")
+_HAVE = re.compile(rb"have [0-9a-f]{40}")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
 
 
@@ -51,7 +52,8 @@ class Forge:
         if b"command=ls-refs" in body:
             return self.listed(number)
         self.asked["fetches"] += 1
-        return self._http(forge.packed(number, version, done=b"0009done\n" in body), b"result")
+        has = b"".join(_HAVE.findall(body))
+        return self._http(forge.packed(number, version, has=has, done=b"0009done\n" in body), b"result")
 
     def listed(self, number: int) -> bytes:
         """Return the answer to a request for the refs of a repository."""

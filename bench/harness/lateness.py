@@ -15,7 +15,7 @@ class Panel:
     first: int
     interval: timedelta
     _due: dict[int, datetime] = field(default_factory=dict)
-    _late: list[float] = field(default_factory=list)
+    _late: list[tuple[datetime, float]] = field(default_factory=list)
     _looked: float = -math.inf
 
     def look(self) -> None:
@@ -29,7 +29,8 @@ class Panel:
         for mirror, due in ImportState.objects.filter(pk__in=ids).values_list("pk", "next_execution_at"):
             before = self._due.get(mirror, due)
             if due != before:
-                self._late.append((due - self.interval - before).total_seconds())
+                done = due - self.interval
+                self._late.append((done, (done - before).total_seconds()))
             self._due[mirror] = due
 
     def late(self, *, now: datetime) -> list[float]:
@@ -37,7 +38,15 @@ class Panel:
         self._looked = -math.inf
         self.look()
         overdue = [(now - due).total_seconds() for due in self._due.values() if due < now]
-        return sorted(self._late + overdue)
+        return sorted([late for _, late in self._late] + overdue)
+
+    def worst(self, *, began: datetime, step: timedelta) -> list[float]:
+        """Return by how many seconds the latest of the checks was late that were done in each step of time."""
+        worst: dict[int, float] = {}
+        for done, late in self._late:
+            place = max(0, (done - began) // step)
+            worst[place] = max(late, worst.get(place, 0.0))
+        return [round(worst.get(place, 0.0), 2) for place in range(max(worst, default=-1) + 1)]
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

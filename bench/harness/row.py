@@ -32,6 +32,8 @@ class Row:
     peer_size: int = 0
     why: str = ""
     void: str = ""
+    course: tuple[float, ...] = ()
+    """Our figure in each ten seconds of a long run."""
 
     @property
     def ratio(self) -> float:
@@ -79,7 +81,7 @@ class Row:
     def of_json(cls, values: dict[str, Any]) -> "Row":
         """Return the row of a file."""
         kept = {name: values[name] for name in cls.__dataclass_fields__ if name in values}
-        return cls(**{**kept, "kind": Target(kept["kind"])})
+        return cls(**{**kept, "kind": Target(kept["kind"]), "course": tuple(kept.get("course", ()))})
 
 
 def target_text(row: Row) -> str:

@@ -73,8 +73,7 @@ _BEHIND_IN_SQLITE = """
    WHERE turn <= room + claims"""
 
 # The last column is the row's place in its line, as `due_time` has it: in seconds, for to make moments of what comes
-# back took a driver a fifth of the claim. What was never imported is not asked for by IS NULL, which SQLite 3.40 answers
-# wrongly there.
+# back took a driver a fifth of the claim. IS NULL would be simpler, but SQLite 3.40 answers it wrongly there.
 _TAKE = """
 UPDATE mirroring_importstate
    SET epoch = epoch + 1, {due} = NULL, claimed_at = %(now)s, claim_expires_at = %(until)s
