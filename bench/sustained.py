@@ -17,23 +17,20 @@ from bench.harness.lateness import percentile
 from bench.harness.row import Row, Target
 from bench.harness.scale import Scale
 from bench.harness.stack import running
-from bench.harness.sustained_fleet import PROMISED, REFS, SLOTS_BEFORE, Fleet, Part, Seen
+from bench.harness.sustained_fleet import CHANGING, PROMISED, REFS, SLOTS_BEFORE, Fleet, Part, Seen
 
 HOSTS = 200
-QUIET, BUSY = 0.0001, 0.001
-"""The part of the mirrors that changes in a minute, where each is checked every five minutes."""
-
 FLEET_OF_2018 = 13.8
 
 
 def rows(scale: Scale) -> Iterator[Row]:
     """Yield the rate, the lateness, and the cost of a check as the fleet grows."""
-    sizes: list[tuple[int, int, float, float]] = scale.pick(
-        smoke=[(200, 2, 5.0, BUSY), (600, 2, 5.0, BUSY)],
-        quick=[(10_000, 3, 40.0, QUIET), (100_000, 29, 30.0, BUSY), (100_000, 29, 60.0, QUIET)],
-        full=[(10_000, 3, 40.0, QUIET), (100_000, 29, 30.0, BUSY), (1_000_000, 290, 600.0, QUIET)],
+    sizes: tuple[tuple[int, int, float], ...] = scale.pick(
+        smoke=((200, 2, 5), (600, 2, 5)),
+        quick=((10_000, 3, 40), (100_000, 29, 60)),
+        full=((10_000, 3, 60), (100_000, 29, 60), (1_000_000, 290, 600)),
     )
-    parts = [Part(mirrors, timedelta(seconds=every), *rest) for mirrors, every, *rest in sizes]
+    parts = [Part(mirrors, timedelta(seconds=every), seconds) for mirrors, every, seconds in sizes]
     with lab("postgresql") as place, ExitStack() as stack:
         making = upstreams.memory(place.folder, count=parts[-1].mirrors, refs=REFS, hosts=HOSTS, version=0)
         served = stack.enter_context(making)
@@ -41,17 +38,22 @@ def rows(scale: Scale) -> Iterator[Row]:
         seen = [fleet.run(part) for part in parts]
     for part, one in zip(parts[1:], seen[1:], strict=True):
         yield from _rate(part, one)
-    yield Row(
+    for part, one in zip(parts[1:], seen[1:], strict=True):
+        yield _growth(part, one, parts[0], seen[0])
+
+
+def _growth(part: Part, seen: Seen, first: Part, before: Seen) -> Row:
+    return Row(
         row="growth-check",
-        what=f"CPU of a check, {parts[-1].mirrors:,} mirrors, worker and database",
-        peer_name=f"the same, {parts[0].mirrors:,} mirrors",
+        what=f"CPU of a check, {part.mirrors:,} mirrors, worker and database",
+        peer_name=f"the same, {first.mirrors:,} mirrors",
         unit="µs a mirror",
-        ours=seen[-1].cost,
-        peer=seen[0].cost,
+        ours=seen.cost,
+        peer=before.cost,
         target=1.5,
         kind=Target.AT_MOST,
-        size=parts[-1].mirrors,
-        peer_size=parts[0].mirrors,
+        size=part.mirrors,
+        peer_size=first.mirrors,
     )
 
 
@@ -59,7 +61,7 @@ def _rate(part: Part, seen: Seen) -> Iterator[Row]:
     half, most = percentile(seen.late, 50), percentile(seen.late, 99)
     stale = f"; {seen.stale:,} were not checked in the last five minutes" if part.seconds > 300 else ""
     behind = f"; begun {seen.behind:.1f} s behind" if seen.behind else ""
-    what = f"{part.mirrors:,} mirrors on {HOSTS} hosts, {part.changing:.2%} changing a minute, {part.seconds:g} s"
+    what = f"{part.mirrors:,} mirrors on {HOSTS} hosts, {CHANGING:.1%} changing a minute, {part.seconds:g} s"
     yield Row(
         row="sustained",
         what=f"sustained checks, {what}",
@@ -76,7 +78,7 @@ def _rate(part: Part, seen: Seen) -> Iterator[Row]:
     )
     yield Row(
         row="sustained-lateness",
-        what=f"lateness of a check, p99, {part.mirrors:,} mirrors, {part.changing:.2%} changing a minute",
+        what=f"lateness of a check, p99, {part.mirrors:,} mirrors, {CHANGING:.1%} changing a minute",
         peer_name="the promise: five minutes",
         unit="s",
         ours=most,

@@ -20,6 +20,9 @@ REFS = 10
 SLOTS, SLOTS_BEFORE = 4, 16
 """Imports at once while it is measured, and while what will change is imported for the first time."""
 
+CHANGING = 0.001
+"""The part of the mirrors that changes in a minute, where each is checked every five minutes."""
+
 PROMISED = timedelta(minutes=5)
 LEAD = timedelta(seconds=3)
 MAKING = timedelta(microseconds=120)
@@ -38,14 +41,11 @@ class Part:
     mirrors: int
     interval: timedelta
     seconds: float
-    changing: float
 
     @property
     def changes_a_second(self) -> float:
         """Return how many mirrors change: the same part of all checks finds a change, whatever the interval."""
-        return (
-            self.mirrors / self.interval.total_seconds() * self.changing * (PROMISED / timedelta(minutes=1))
-        )
+        return self.mirrors / self.interval.total_seconds() * CHANGING * (PROMISED / timedelta(minutes=1))
 
 
 @dataclass

@@ -26,3 +26,20 @@ def test_git_clones_and_fetches_what_the_forge_says_it_holds(tmp_path):
         refs = ["git", "-C", str(clones[1]), "for-each-ref"]
         assert len(subprocess.run(refs, capture_output=True, text=True, check=True).stdout.splitlines()) == 12
         subprocess.run(["git", "-C", str(clones[1]), "fsck", "--strict"], check=True, capture_output=True)
+
+
+def test_a_new_version_is_a_commit_on_the_one_before(tmp_path):
+    with upstreams.memory(tmp_path, count=1, refs=3) as served:
+        fetched, late = tmp_path / "fetched.git", tmp_path / "late.git"
+        git_client.clone(served.urls[0], fetched)
+
+        for _ in range(2):
+            served.push([0])
+            git_client.fetch([fetched], git_client.DEFAULT)
+        git_client.clone(served.urls[0], late)
+
+        for clone in (fetched, late):
+            log = ["git", "-C", str(clone), "log", "--format=%s", "refs/heads/main"]
+            said = subprocess.run(log, capture_output=True, text=True, check=True).stdout
+            assert said.splitlines() == ["Version 3", "Version 2", "Version 1"]
+            subprocess.run(["git", "-C", str(clone), "fsck", "--strict"], check=True, capture_output=True)

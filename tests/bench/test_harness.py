@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bench.__main__ import run_all
 from bench.harness import results
 from bench.harness.command import VOID, run
 from bench.harness.measure import Contender, Void, in_turns, require
@@ -65,6 +66,13 @@ def test_a_void_measurement_is_written_as_such_and_its_command_fails(tmp_path):
     assert (values["ok"], values["verdict"], values["void"]) == (False, "VOID", "one change was missed")
 
 
+@pytest.mark.parametrize("size", ["smoke", "quick"])
+def test_a_module_that_fails_is_named_whether_it_ran_alone_or_beside_others(size, tmp_path):
+    names = ["harness.row", "harness.nothing", "harness.scale"]
+
+    assert run_all(names, size, seed=1, out=tmp_path) == ["harness.nothing"]
+
+
 def test_a_peer_that_did_not_run_voids_a_row_with_a_target(tmp_path):
     absent = row(peer=0)
 
@@ -99,7 +107,7 @@ def test_a_row_says_whether_its_target_is_reached_and_where_we_lose(changes, rat
 
 
 def test_rows_come_back_from_their_file_as_they_were(tmp_path):
-    rows = [row(), row(kind=Target.STATED, why="because")]
+    rows = [row(course=(3.5, 4.0)), row(kind=Target.STATED, why="because")]
 
     results.write(tmp_path / "tracker.jsonl", rows, run={"seed": 4})
 

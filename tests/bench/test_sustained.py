@@ -8,6 +8,7 @@ import pytest
 from bench.harness import checked, forge, upstreams
 from bench.harness.lateness import Panel, percentile
 from bench.harness.measure import Void
+from bench.harness.sustained_fleet import Course
 from mirroring.models import ImportAttempt, ImportState, Mirror
 from tests.making import NOW, repositories_folder  # noqa: F401
 
@@ -61,6 +62,26 @@ def test_a_check_is_late_by_what_lies_between_its_due_time_and_its_end(mirrors):
     ImportState.objects.filter(pk=first).update(next_execution_at=NOW + 2 * SECOND)
 
     assert panel.late(now=NOW + 7 * SECOND) == [2.0, 5.0, 7.0]
+
+
+def test_a_run_says_by_how_much_the_latest_check_of_each_step_was_late(mirrors):
+    panel = Panel([0, 1], mirrors[0].pk, timedelta(0))
+    panel.look()
+    for seconds in (3, 4, 25):
+        ImportState.objects.filter(pk=mirrors[0].pk).update(next_execution_at=NOW + seconds * SECOND)
+        panel.look()
+
+    assert panel.worst(began=NOW, step=10 * SECOND) == [3.0, 0.0, 21.0]
+
+
+def test_the_course_of_a_run_is_its_rate_in_each_step():
+    course = Course(checks=100)
+
+    assert not course.is_due(9.9)
+    course.note(10.0, 300)
+    course.note(20.5, 405)
+
+    assert course.rates == [20.0, 10.0]
 
 
 def test_a_percentile_is_one_of_the_values_and_nothing_is_never_in_time():
