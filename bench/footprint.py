@@ -8,7 +8,7 @@ from bench.harness.lab import Lab, lab
 from bench.harness.memory import Memory
 from bench.harness.row import Row, Target
 from bench.harness.scale import Scale
-from bench.harness.stack import WORKERS, Stack, as_it_is, running, wait_until
+from bench.harness.stack import STOP_SECONDS, WORKERS, Stack, as_it_is, running, wait_until
 from mirroring.stack.children import command_line
 
 HANGING_SECONDS = 600.0
@@ -59,7 +59,9 @@ def _prepare(urls: list[str], imports: int) -> None:
 def _measure(place: Lab, imports: int, *, prefork: bool) -> Memory:
     from mirroring.models import ImportState
 
-    with running(place, slots=imports, words=_prefork if prefork else as_it_is) as stack:
+    # Forked children would wait for imports that hang.
+    words, patience = (_prefork, 2.0) if prefork else (as_it_is, STOP_SECONDS)
+    with running(place, slots=imports, words=words, stop_seconds=patience) as stack:
         stack.tick()
         wait_until(
             lambda: ImportState.objects.filter(status="started").count() == imports,

@@ -81,7 +81,7 @@ def rows(scale: Scale) -> Iterator[Row]:
             ours=share["ours"],
             peer=share[name],
             target=98 if name == TICK else 0,
-            kind=Target.OURS_AT_LEAST if name == TICK else Target.STATED,
+            kind=Target.OURS_AT_LEAST if name == TICK else Target.OURS_STATED,
             size=cap,
             why=WHY[name],
         )

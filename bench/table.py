@@ -12,7 +12,7 @@ from bench.harness.command import FULL_OUT
 from bench.harness.machine import ROOT
 from bench.harness.plot import Point, draw
 from bench.harness.results import Result, read_all
-from bench.harness.row import Row, Target, target_text
+from bench.harness.row import Row, target_text
 
 PLOT = "docs/images/cost-per-mirror.svg"
 SERIES = {
@@ -84,7 +84,7 @@ def put(document: str, name: str, text: str) -> str:
 
 def short(results: list[Result]) -> str:
     """Return the rows that have a target."""
-    return _table([result for result in results if result.row.kind is not Target.STATED])
+    return _table([result for result in results if result.row.has_target])
 
 
 def long(results: list[Result]) -> str:

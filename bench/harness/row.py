@@ -14,6 +14,7 @@ class Target(StrEnum):
     AT_MOST = "at most"  # ours by the peer's
     OURS_AT_LEAST = "ours at least"  # our own figure; the peer stands beside it
     STATED = "stated"  # no target: said because it belongs beside the others
+    OURS_STATED = "ours stated"  # the same, of a figure that is the better the higher it is
 
 
 @dataclass(frozen=True)
@@ -39,21 +40,26 @@ class Row:
     def ratio(self) -> float:
         """Return the ratio that the target is about."""
         above, below = self.peer, self.ours
-        if self.kind in (Target.AT_MOST, Target.OURS_AT_LEAST):
+        if self.kind in (Target.AT_MOST, Target.OURS_AT_LEAST, Target.OURS_STATED):
             above, below = below, above
         return above / below if below else 0.0
 
     @property
+    def has_target(self) -> bool:
+        """Say whether the row is there to reach something."""
+        return self.kind not in (Target.STATED, Target.OURS_STATED)
+
+    @property
     def is_void(self) -> bool:
         """Say whether the row proves nothing. A target needs its peer: what did not run cannot be outrun."""
-        return bool(self.void) or not (self.peer or self.kind is Target.STATED)
+        return bool(self.void) or (self.has_target and not self.peer)
 
     @property
     def ok(self) -> bool | None:
         """Say whether the target is reached; None where there is none."""
         if self.is_void:
             return False
-        if self.kind is Target.STATED:
+        if not self.has_target:
             return None
         if self.kind is Target.OURS_AT_LEAST:
             return self.ours >= self.target
@@ -75,7 +81,8 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Return the row as it is written to a file."""
-        return {**asdict(self), "ratio": round(self.ratio, 3), "ok": self.ok, "verdict": self.verdict}
+        values = {name: value for name, value in asdict(self).items() if name != "course" or value}
+        return {**values, "ratio": round(self.ratio, 3), "ok": self.ok, "verdict": self.verdict}
 
     @classmethod
     def of_json(cls, values: dict[str, Any]) -> "Row":
@@ -86,7 +93,7 @@ class Row:
 
 def target_text(row: Row) -> str:
     """Return the target as people read it."""
-    if row.kind is Target.STATED:
+    if not row.has_target:
         return "-"
     return f"{row.kind} {row.target:g}" + ("" if row.kind is Target.OURS_AT_LEAST else "x")
 

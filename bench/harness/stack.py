@@ -64,8 +64,12 @@ def running(
     beat: bool = True,
     words: Words = as_it_is,
     environment: Mapping[str, str] | None = None,
+    stop_seconds: float = STOP_SECONDS,
 ) -> Iterator[Stack]:
-    """Start the workers and beat, wait until they have announced themselves, and stop them at the end."""
+    """Start the workers and beat, wait until they have announced themselves, and stop them at the end.
+
+    What has not ended after `stop_seconds` is killed.
+    """
     stack = Stack(place)
     wanted = (*WORKERS, "beat") if beat else WORKERS
     try:
@@ -76,7 +80,7 @@ def running(
         _await(stack)
         yield stack
     finally:
-        _stop(stack)
+        _stop(stack, stop_seconds)
 
 
 def _spawn(
@@ -106,10 +110,10 @@ def _await(stack: Stack) -> None:
     )
 
 
-def _stop(stack: Stack) -> None:
+def _stop(stack: Stack, seconds: float) -> None:
     for process in stack.processes.values():
         process.terminate()
-    deadline = time.monotonic() + STOP_SECONDS
+    deadline = time.monotonic() + seconds
     for process in stack.processes.values():
         try:
             process.wait(max(0.1, deadline - time.monotonic()))

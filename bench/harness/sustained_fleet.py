@@ -29,7 +29,7 @@ MAKING = timedelta(microseconds=120)
 """What a row takes to be made, so that the first check is due when all are there."""
 
 LATER = timedelta(days=1)
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 1800.0
 TICK_SECONDS = 0.5
 STEP = timedelta(seconds=10)
 

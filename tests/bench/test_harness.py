@@ -98,6 +98,7 @@ def test_a_peer_that_did_not_run_beside_a_target_is_said_and_voids_nothing(tmp_p
         ({"kind": Target.AT_MOST, "ours": 3.0, "peer": 1.0, "target": 2.0}, 3.0, False, "MISSED"),
         ({"kind": Target.STATED}, 6.0, None, "stated"),
         ({"kind": Target.STATED, "peer": 0.5}, 0.5, None, "stated: we lose"),
+        ({"kind": Target.OURS_STATED, "peer": 0.5}, 2.0, None, "stated"),
     ],
 )
 def test_a_row_says_whether_its_target_is_reached_and_where_we_lose(changes, ratio, ok, verdict):
