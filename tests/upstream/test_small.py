@@ -78,6 +78,17 @@ def test_one_request_brings_what_is_new(upstream, mirrored, asked, repository):
     git(repository.path, "fsck", "--strict")
 
 
+def test_a_branch_that_leads_to_a_tag_is_peeled_as_git_does(upstream, mirrored, repository):
+    """No git makes one; one that is told to by hand serves it, and readers are told what it leads to."""
+    commit = git(upstream.path, "rev-parse", "HEAD").strip()
+    tag = f"object {commit}\ntype commit\ntag odd\ntagger A <a@example.org> 0 +0000\n\nodd\n"
+    (upstream.path / "refs/heads/odd").write_text(plant(upstream.path, "tag", tag.encode()) + "\n")
+
+    mirrored()
+
+    assert "refs/heads/odd\n^" in (repository.path / "packed-refs").read_text()
+
+
 @pytest.mark.parametrize("bound", ["LARGEST", "MOST", "SECONDS"])
 def test_what_is_more_than_little_is_left_to_git(bound, upstream, mirrored, asked, repository, monkeypatch):
     monkeypatch.setattr(small, bound, 0)

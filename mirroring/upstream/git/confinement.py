@@ -7,7 +7,8 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 
-_DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
+_DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
+_PARENT_LIVES = '[ "$PPID" = "$0" ] && '
 """The number of the parent follows. One that died before the kernel was told sends no signal: then nothing starts."""
 _OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child=KILL")
 _OWN_PIDS_AS_USER = ("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child=KILL")
@@ -25,15 +26,15 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def prefix() -> tuple[str, ...]:
-    """Return the strongest prefix of a command that this machine allows; empty where it allows none.
+def prefix(limits: Limits = NO_LIMITS) -> tuple[str, ...]:
+    """Return the strongest prefix of a command that this machine allows, which holds it to these limits, too.
 
     In a PID name space the kernel kills every descendant with the first process, and `--kill-child` kills that one
     with `unshare`, which itself dies with the thread that started it. The prefix is for commands that this process
     starts itself.
     """
     found = spaces()
-    return () if found is None else _tied(*found)
+    return ("sh", "-c", _held(limits), "sh") if found is None else _tied(*found, limits=limits)
 
 
 @functools.cache
@@ -43,17 +44,21 @@ def spaces() -> tuple[str, ...] | None:
     return next((tried for tried in (own, ()) if _works(_tied(*tried))), None)
 
 
-def _tied(*command: str) -> tuple[str, ...]:
-    return (*_DIES_WITH_PARENT, str(os.getpid()), *command)
+def _tied(*command: str, limits: Limits = NO_LIMITS) -> tuple[str, ...]:
+    # One shell for both: each program that only prepares the next costs as much as half of a git.
+    return (*_DIES_WITH_PARENT, "sh", "-c", _PARENT_LIVES + _held(limits), str(os.getpid()), *command)
 
 
-def limits(bounds: Limits) -> tuple[str, ...]:
-    """Return the prefix by which the kernel holds a command, and all that it starts, to these limits."""
-    if not shutil.which("prlimit"):
-        return ()
-    wanted = (("as", bounds.memory, resource.RLIMIT_AS), ("fsize", bounds.file_size, resource.RLIMIT_FSIZE))
-    kept = [f"--{name}={_allowed(value, which)}" for name, value, which in wanted if value]
-    return ("prlimit", "--core=0", *kept, "--")
+def _held(limits: Limits) -> str:
+    """Return the words by which a shell has the kernel hold what it starts, and all that this starts, to limits."""
+    wanted = (
+        ("v", 1024, limits.memory, resource.RLIMIT_AS),
+        ("f", 512, limits.file_size, resource.RLIMIT_FSIZE),
+    )
+    kept = [
+        f"ulimit -{flag} {_allowed(value, which) // unit}" for flag, unit, value, which in wanted if value
+    ]
+    return " && ".join(["ulimit -c 0", *kept, 'exec "$@"'])
 
 
 def _allowed(value: int, which: int) -> int:

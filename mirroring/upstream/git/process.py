@@ -91,7 +91,7 @@ def run(
     error text leaves out what a server said. `given` is the file of its standard input.
     """
     stop.check()
-    held = [*confinement.limits(limits), *confinement.prefix(), *(str(part) for part in command)]
+    held = [*confinement.prefix(limits), *(str(part) for part in command)]
     with _started(held, environment, pass_fds, given) as process, LEASH.holding(process.pid):
         stop.watch(process.pid)
         deadline = time.monotonic() + timeout.total_seconds()

@@ -35,13 +35,14 @@ MOST = 256
 SECONDS = 20.0
 """For the answer: a server that thinks for longer is left to git, which waits by other rules."""
 
-# All in one place that the kernel ties to us. What git may say goes nowhere: whatever fails is done again by git.
+# All in one place that the kernel ties to us. What git may say goes nowhere: whatever fails is done again by git. Of
+# what is new a commit is named on a line of its own, so a branch that leads to one need not be peeled.
 _INDEX = """set -e
 wants=$1 peeled=$2
 shift 2
 "$@" index-pack --stdin --fix-thin --strict={tolerated} >/dev/null
-"$@" rev-list --objects --stdin --not --all --quiet <"$wants"
-"$@" cat-file --batch-check="%(objectname)" <"$peeled"
+"$@" rev-list --objects --stdin --not --all <"$wants"
+[ ! -s "$peeled" ] || "$@" cat-file --batch-check="%(objectname)" <"$peeled"
 """.format(tolerated=",".join(f"{fault}=ignore" for fault in TOLERATED))
 
 _BEGINNING = packet(b"packfile\n")
@@ -114,11 +115,13 @@ def _indexed(
     session: Session, pack: bytes, missing: Iterable[str], *, unpeeled: Mapping[str, str]
 ) -> dict[str, str]:
     """Index a pack in the staging repository, see that nothing is missing, and return refs as git packs them."""
-    watch = session.watch()
+    watch, missing = session.watch(), set(missing)
+    branches = {n: oid for n, oid in unpeeled.items() if n.startswith("refs/heads/") and oid in missing}
+    others = {name: oid for name, oid in unpeeled.items() if name not in branches}
     texts = {
         "pack": pack,
         "wants": "".join(f"{oid}\n" for oid in sorted(missing)).encode(),
-        "peeled": "".join(f"{oid}^{{}}\n" for oid in unpeeled.values()).encode(),
+        "peeled": "".join(f"{oid}^{{}}\n" for oid in others.values()).encode(),
     }
     files: dict[str, Path] = {name: session.staging / f"small-{name}" for name in texts}
     for name, content in texts.items():
@@ -132,10 +135,11 @@ def _indexed(
         watch=watch,
         given=files["pack"],
     )
-    found = said.split()
-    if len(found) != len(unpeeled) or not all(map(refs.is_id, found)):
+    lines = said.split("\n")[:-1]
+    new, found = set(lines[: len(lines) - len(others)]), lines[len(lines) - len(others) :]
+    if not new.issuperset(branches.values()) or len(found) != len(others) or not all(map(refs.is_id, found)):
         raise GitError(Outcome.CORRUPT, "git could not peel all refs that the upstream lists")
-    return {
-        name: f"{oid} {name}" + (f"\n^{target}" if target != oid else "")
-        for (name, oid), target in zip(unpeeled.items(), found, strict=True)
+    peeled = zip(others.items(), found, strict=True)
+    return {name: f"{oid} {name}" for name, oid in branches.items()} | {
+        name: f"{oid} {name}" + (f"\n^{target}" if target != oid else "") for (name, oid), target in peeled
     }
