@@ -6,9 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import QuerySet
+
 from mirroring.flags.actors import Actor, within_share
 from mirroring.flags.definition import Definition
 from mirroring.flags.models import Flag
+from mirroring.models.prepared import PreparedSelect
 
 
 @dataclass(frozen=True)
@@ -94,5 +97,11 @@ def in_words(kept: Mapping[str, Any]) -> str:
 
 def states(definitions: list[Definition], *, now: datetime | None) -> Mapping[str, State]:
     """Return the state of each flag, read in one query."""
-    rows = {row.name: row for row in Flag.objects.filter(name__in=[made.name for made in definitions])}
+    names = tuple(made.name for made in definitions)
+    rows = {row.name: row for row in _named(Flag.objects.all(), names=names)}
     return {made.name: State.of(rows.get(made.name), definition=made, now=now) for made in definitions}
+
+
+@PreparedSelect
+def _named(rows: QuerySet[Flag], *, names: tuple[str, ...]) -> QuerySet[Flag]:
+    return rows.filter(name__in=names).order_by()

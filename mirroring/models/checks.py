@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db import connections, models
 from django.db.models import Case, Q, Value, When
-from django.db.models.expressions import RawSQL
 
 if TYPE_CHECKING:
     from mirroring.models.import_state import ImportState
@@ -79,7 +78,6 @@ _VALUES = {
               json_extract(value, '$[4]') AS checked_at, json_extract(value, '$[5]') AS same
          FROM json_each(%(rows)s)) AS v""",
 }
-_AMONG = {"postgresql": "SELECT unnest(%s::bigint[])", "sqlite": "SELECT value FROM json_each(%s)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +94,6 @@ class Verdict:
     imports: bool
     checked_at: datetime | None = None
     same: bool = False
-
-
-def among(ids: Sequence[int]) -> RawSQL:
-    """Return the ids as the right side of `in`: one parameter, where Django takes longer for each than the database."""
-    vendor = connections[DEFAULT_DB_ALIAS].vendor
-    return RawSQL(_AMONG[vendor], [list(ids) if vendor == "postgresql" else json.dumps(list(ids))])  # noqa: S611
 
 
 def check_time(due: datetime | None) -> models.Expression:

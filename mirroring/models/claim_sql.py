@@ -96,6 +96,8 @@ UPDATE mirroring_importstate
 RETURNING mirror_id, epoch
 """
 
+STANDING = "SELECT count(*) FROM mirroring_importstate WHERE claim_expires_at > %s"
+
 _DEPTH = "(SELECT depth FROM share)"
 _SHARED = f"{_DEPTH} > 1"
 _UNFILLED = "(SELECT count(*) FROM fair) < %(limit)s"

@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from mirroring.models.among import among
+from mirroring.models.prepared import PreparedSelect
 from mirroring.rules.hosts import REASON_LENGTH, Bounds, Report, Signal, Standing, after
 
 ATTEMPTS = 5
@@ -20,7 +22,7 @@ class HostQuerySet(models.QuerySet["Host"]):
 
     def limits(self, pks: Collection[int], *, bounds: Bounds, now: datetime) -> dict[int, int]:
         """Return how many imports each of the hosts may have in flight."""
-        return {host.pk: host.limit(bounds, now=now) for host in self.filter(pk__in=pks)}
+        return {host.pk: host.limit(bounds, now=now) for host in _named(self, pks=list(pks))}
 
     def hear(self, pk: int, report: Report, *, bounds: Bounds, now: datetime, dice: float) -> None:
         """Take in what an import found out. A host that has all it may have costs no write."""
@@ -31,6 +33,11 @@ class HostQuerySet(models.QuerySet["Host"]):
             learned = after(known, report, bounds=bounds, now=now, dice=dice)
             if learned == known or self.filter(pk=pk, **vars(known)).update(**vars(learned)):
                 return
+
+
+@PreparedSelect
+def _named(rows: HostQuerySet, *, pks: list[int]) -> HostQuerySet:
+    return rows.filter(pk__in=among(pks, using=rows.db)).order_by()
 
 
 class Host(models.Model):

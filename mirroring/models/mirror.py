@@ -12,6 +12,7 @@ from django.db.models import Q
 from mirroring.models.credential import Credential
 from mirroring.models.group import PATH_SEGMENT, Group
 from mirroring.models.host import Host
+from mirroring.models.prepared import PreparedSelect
 
 
 class RefSelection(models.TextChoices):
@@ -40,6 +41,16 @@ class MirrorQuerySet(models.QuerySet["Mirror"]):
         """Return the kept mirror called `group/name`, if there is one."""
         group, _, name = path.rpartition("/")
         return self.kept().filter(group__name=group, name=name)
+
+    def whole(self, pk: int) -> "Mirror":
+        """Return a mirror with all that its import needs to know."""
+        [found] = _whole(self, pk=pk)
+        return found
+
+
+@PreparedSelect
+def _whole(rows: MirrorQuerySet, *, pk: int) -> MirrorQuerySet:
+    return rows.filter(pk=pk).select_related("group", "host", "credential__group", "state").order_by()
 
 
 class Mirror(models.Model):

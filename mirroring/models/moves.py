@@ -1,16 +1,20 @@
 """The moves of ImportState: each is one guarded UPDATE, so that of two that race only one gets the row."""
 
 from datetime import datetime
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-from django.db import models
+from django.db import connections, models
 from django.db.models import Case, F, Q, Value, When
 
-from mirroring.models.checks import ChecksQuerySet, check_time
-from mirroring.models.claims import Claim, ClaimsQuerySet, due_time, if_active
+from mirroring.models import claim_sql
+from mirroring.models import move_statements as statements
+from mirroring.models.checks import ChecksQuerySet
+from mirroring.models.claims import Claim, ClaimsQuerySet, due_time
 from mirroring.rules.cadence import URGENT_HEAD_START
-from mirroring.rules.outcomes import Outcome
-from mirroring.rules.states import IN_FLIGHT, MAY_FOLLOW, Status
+from mirroring.rules.states import IN_FLIGHT, Status
+
+if TYPE_CHECKING:
+    from mirroring.models.import_state import ImportState
 
 
 class ImportStateQuerySet(ClaimsQuerySet, ChecksQuerySet):
@@ -32,55 +36,25 @@ class ImportStateQuerySet(ClaimsQuerySet, ChecksQuerySet):
 
     def schedule(self, claim: Claim, *, now: datetime, until: datetime) -> bool:
         """Move a claimed mirror to `scheduled`. False if the claim no longer stands or was used before."""
-        return self.held(claim, now=now)._move(
-            Status.SCHEDULED, last_update_scheduled_at=now, claim_expires_at=until
-        )
+        return statements.schedule(self, **_named(claim), now=now, until=until) == 1
 
     def start(self, claim: Claim, *, now: datetime, until: datetime) -> bool:
         """Move a scheduled mirror to `started`. False if the claim no longer stands or was used before."""
-        return self.held(claim, now=now)._move(
-            Status.STARTED, last_update_started_at=now, claim_expires_at=until, urgent=False
-        )
+        return statements.start(self, **_named(claim), now=now, until=until) == 1
 
-    def _move(self, to: Status, **changes: object) -> bool:
-        return self.wanted().filter(status__in=MAY_FOLLOW[to]).update(status=to, **changes) == 1
-
-    def settle(
-        self,
-        to: Status,
-        *,
-        now: datetime,
-        outcome: Outcome,
-        next_execution_at: datetime,
-        hard_failed: bool = False,
-        check_first: bool = False,
-        **changes: object,
-    ) -> bool:
+    def settle(self, to: Status, *, now: datetime, **how: Any) -> bool:
         """Bring a mirror in flight to rest, due at `next_execution_at`. False if someone else has.
 
-        `check_first`: what is due then is a check, and an import only if it finds something new. One that was asked
-        for in the meantime is due at once, even if it would be given up; one that is paused or given up is not due.
+        `how`: as `at_rest` has it.
         """
-        next_at = Case(When(urgent=True, then=Value(now)), default=Value(next_execution_at))
-        never = Value(None, output_field=models.DateTimeField())
-        rests = never if hard_failed or check_first else Value(next_execution_at)
-        asked = When(urgent=True, then=Value(now - URGENT_HEAD_START, output_field=models.DateTimeField()))
-        due = if_active(Case(asked, default=rests, output_field=models.DateTimeField()))
-        gives_up = Case(When(urgent=True, then=Value(value=False)), default=Value(hard_failed))
+        asked_at = now - URGENT_HEAD_START
+        rows, changes = statements.at_rest(self, to=to, now=now, asked_at=asked_at, **how)
+        return rows.update(**changes) == 1
+
+    def settle_held(self, claim: Claim, to: Status, *, now: datetime, **how: Any) -> bool:
+        """Do the same for the row of a claim, if that still stands."""
         return (
-            self.filter(status__in=MAY_FOLLOW[to]).update(
-                status=to,
-                last_update_at=now,
-                last_outcome=outcome,
-                next_execution_at=next_at,
-                import_due_at=due,
-                check_due_at=check_time(next_execution_at if check_first and not hard_failed else None),
-                hard_failed=gives_up,
-                cancel_requested=False,
-                claim_expires_at=None,
-                claimed_at=None,
-                **changes,
-            )
+            statements.settle(self, **_named(claim), to=to, now=now, asked_at=now - URGENT_HEAD_START, **how)
             == 1
         )
 
@@ -133,10 +107,29 @@ class ImportStateQuerySet(ClaimsQuerySet, ChecksQuerySet):
         """Narrow to mirrors that hold an importing slot."""
         return self.filter(status__in=IN_FLIGHT)
 
+    def at_the_door(self, claim: Claim, *, now: datetime) -> "ImportState | None":
+        """Return the row of a claim that may be scheduled, with its host, if it still stands."""
+        return next(iter(statements.at_the_door(self, **_named(claim), now=now)), None)
+
+    def runs(self, claim: Claim, *, now: datetime) -> bool:
+        """Say whether an import is still to go on under its claim."""
+        return bool(statements.running(self, **_named(claim), now=now))
+
+    def held_in_flight(self, claim: Claim, *, now: datetime) -> "ImportState | None":
+        """Return the row of a mirror in flight whose claim still stands."""
+        return next(iter(statements.held_in_flight(self, **_named(claim), now=now)), None)
+
     def beyond(self, capacity: int, *, now: datetime) -> int:
         """Return by how many the claims that stand, before the door and in flight, exceed a capacity."""
-        return max(0, self.filter(claim_expires_at__gt=now).count() - capacity)
+        connection = connections[self.db]
+        with connection.cursor() as cursor:
+            cursor.execute(claim_sql.STANDING, [connection.ops.adapt_datetimefield_value(now)])
+            return max(0, int(cursor.fetchone()[0]) - capacity)
 
     def overdue(self, *, now: datetime) -> Self:
         """Narrow to mirrors that wait for a slot."""
         return self.filter(import_due_at__lte=now)
+
+
+def _named(claim: Claim) -> dict[str, int]:
+    return {"mirror_id": claim.mirror_id, "epoch": claim.epoch}

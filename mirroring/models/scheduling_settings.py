@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from mirroring.models.prepared import PreparedSelect
 from mirroring.rules.cadence import Cadence
 from mirroring.rules.hosts import Bounds, bounds
 
@@ -108,7 +109,7 @@ class SchedulingSettings(models.Model):
     @classmethod
     def current(cls) -> "SchedulingSettings":
         """Return the row; the defaults where it has not been made."""
-        return cls.objects.filter(pk=1).first() or cls(pk=1)
+        return next(iter(_the_row(cls.objects.all())), None) or cls(pk=1)
 
     def clean(self) -> None:
         """Refuse values that contradict each other."""
@@ -141,3 +142,8 @@ class SchedulingSettings(models.Model):
         """Return the bounds of the next-execution formula."""
         bounds = self.mirror_min_delay_seconds, self.mirror_max_delay_seconds, self.mirror_jitter_seconds
         return _cadence(*bounds, self.mirror_max_retry)
+
+
+@PreparedSelect
+def _the_row(rows: "models.QuerySet[SchedulingSettings]") -> "models.QuerySet[SchedulingSettings]":
+    return rows.filter(pk=1)

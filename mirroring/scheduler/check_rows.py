@@ -9,7 +9,7 @@ from mirroring.flags.actors import Actor
 from mirroring.flags.readings import is_on
 from mirroring.flags.registry import FlagName
 from mirroring.models import Credential, Host, Mirror
-from mirroring.models.checks import among
+from mirroring.models.among import among
 from mirroring.models.mirror import inputs, refspecs
 from mirroring.upstream.access.credentials import Secret
 from mirroring.upstream.access.unsealing import secret_for

@@ -13,7 +13,6 @@ from mirroring.rules.cadence import Dice, next_execution
 from mirroring.rules.hosts import Report, Signal
 from mirroring.rules.outcomes import SUCCESSES, Outcome, signal_of
 from mirroring.rules.policies import POLICIES, judge
-from mirroring.rules.states import IN_FLIGHT
 from mirroring.upstream.client.probe import sealed
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.fetch import Fetched
@@ -57,14 +56,14 @@ def settle(claim: Claim, ending: Ending, *, configured: SchedulingSettings, now:
     """Write how the import ended, if it is still ours to write: the row, then the attempt. False: it is not."""
     # Both or none: an attempt left open beside a row at rest would stay open for ever.
     with transaction.atomic():
-        row = ImportState.objects.held(claim, now=now).filter(status__in=IN_FLIGHT).first()
+        row = ImportState.objects.held_in_flight(claim, now=now)
         if row is not None and ending.moved_to:
             last_success = row.last_successful_update_at
             Relocation.objects.note(row.mirror, to_url=ending.moved_to, last_success=last_success, now=now)
         settled = row is not None and _come_to_rest(row, ending, configured=configured, now=now)
         outcome = ending.outcome if settled else Outcome.FENCED
-        ImportAttempt.objects.filter(mirror_id=claim.mirror_id, epoch=claim.epoch, ended_at=None).update(
-            ended_at=now, outcome=outcome, error=ending.error, refs_changed=ending.refs_changed
+        ImportAttempt.objects.close(
+            claim, at=now, outcome=outcome, error=ending.error, refs_changed=ending.refs_changed
         )
     fields = {
         "mirror": claim.mirror_id,
@@ -94,7 +93,8 @@ def _come_to_rest(row: ImportState, ending: Ending, *, configured: SchedulingSet
         noted["last_changed_at"] = now
     if ending.outcome in SUCCESSES or POLICIES[ending.outcome].counts:
         noted["lost_count"] = 0
-    return ImportState.objects.held(row.claim, now=now).settle(
+    return ImportState.objects.settle_held(
+        row.claim,
         verdict.status,
         now=now,
         outcome=ending.outcome,

@@ -57,8 +57,7 @@ def update_mirror(claim: Claim, *, place: Place) -> Outcome | None:
         return None
     began = place.clock.now()
     with place.in_flight.entry(claim) as stop:
-        chosen = Mirror.objects.select_related("group", "host", "credential__group", "state")
-        mirror = chosen.get(pk=claim.mirror_id)
+        mirror = Mirror.objects.whole(claim.mirror_id)
         ending = _import(mirror, claim, configured=configured, clock=place.clock, stop=stop)
     _end(claim, ending, host_id=mirror.host_id, began=began, configured=configured, place=place)
     return ending.outcome
@@ -138,8 +137,7 @@ def _import(
     mirror: Mirror, claim: Claim, *, configured: SchedulingSettings, clock: RunClock, stop: StopHandle
 ) -> Ending:
     def still_ours() -> bool:
-        rows = ImportState.objects.held(claim, now=clock.now())
-        return stop.stopped is None and rows.wanted().filter(status=Status.STARTED).exists()
+        return stop.stopped is None and ImportState.objects.runs(claim, now=clock.now())
 
     ending = _fetch(mirror, claim, configured=configured, clock=clock, still_ours=still_ours, stop=stop)
     access.note(mirror.credential, outcome=ending.outcome, error=ending.error, now=clock.now())

@@ -145,7 +145,7 @@ def _bring_to_rest(
     with transaction.atomic():
         settled = _settle_lost(row, now=now, configured=configured, next_due=next_due)
         if settled:
-            _close_attempt(row.claim, now=now)
+            ImportAttempt.objects.close(row.claim, at=now, outcome=Outcome.LOST, error="its worker vanished")
     return settled
 
 
@@ -177,11 +177,6 @@ def _settle_lost(
         if started
         else "its import never began",
     )
-
-
-def _close_attempt(claim: Claim, *, now: datetime) -> None:
-    attempts = ImportAttempt.objects.filter(mirror_id=claim.mirror_id, epoch=claim.epoch, ended_at=None)
-    attempts.update(ended_at=now, outcome=Outcome.LOST, error="its worker vanished")
 
 
 def _orphan_slots(*, tracker: JobTracker) -> int:

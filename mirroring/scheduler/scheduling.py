@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from mirroring.models import Claim, Host, ImportState, SchedulingSettings
-from mirroring.rules.states import AT_REST, IN_FLIGHT
+from mirroring.rules.states import IN_FLIGHT
 from mirroring.tracker.job_tracker import Door, JobTracker, Room
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,7 @@ def project_import_schedule(
     one away.
     """
     configured = SchedulingSettings.current()
-    rows = ImportState.objects.held(claim, now=now).wanted().filter(status__in=AT_REST)
-    row = rows.select_related("host").only("claimed_at", "host").first()
+    row = ImportState.objects.at_the_door(claim, now=now)
     if row is None:
         return _stale(claim, now=now, tracker=tracker)
     if configured.holds_all_back:
