@@ -1,16 +1,19 @@
 """Connections to upstreams: kept, pinned, encrypted, bounded, and strict about where an answer ends."""
 
+import asyncio
+import os
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
 from mirroring.upstream.client.dialing import Unsupported
-from mirroring.upstream.client.probe import Refused, authorization
+from mirroring.upstream.client.probe import Question, Refused, Way, authorization, check
 from mirroring.upstream.client.protocol import BadAnswer
 from tests.lab.memory_upstream import Refs, http
-from tests.probe.asking import LOOPBACK, target
+from tests.probe.asking import HEADS, LOOPBACK, target
 
 pytestmark = pytest.mark.one_database
 
@@ -44,6 +47,34 @@ def test_what_the_address_policy_raises_is_raised(upstream, client):
     with pytest.raises(Refusal):
         client.digest(target(upstream.url_of("a")), dial=refuse)
     assert upstream.connections == 0
+
+
+def test_what_the_address_policy_refuses_is_not_asked_of_a_proxy_either(upstream, client):
+    class Refusal(Exception):
+        pass
+
+    def refuse():
+        raise Refusal
+
+    proxy = f"http://127.0.0.1:{upstream.port}"
+    with pytest.raises(Refusal):
+        client.digest(target("http://inner.example/a.git", proxy=proxy), dial=refuse)
+    assert upstream.connections == 0
+
+
+def test_names_that_nobody_answers_for_hold_up_no_other(upstream, client):
+    waiting = threading.Event()
+    for number in range(50):
+        silent = Question(target(f"http://silent-{number}.example/a.git"), HEADS, Way.V2_SHA1)
+        asking = check(client.loop.pool, silent, dial=lambda: waiting.wait(10) and [])
+        asyncio.run_coroutine_threadsafe(asking, client.loop.get())
+
+    began = time.monotonic()
+    assert client.digest(target(upstream.url_of("a")))
+    took = time.monotonic() - began
+    waiting.set()
+
+    assert took < 5
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced(upstream, client):
@@ -133,6 +164,25 @@ def test_tls_is_checked_against_the_name_in_the_url(tls_upstream, client, author
         client.digest(where)
 
 
+def test_a_bundle_that_is_replaced_during_an_answer_spoils_no_later_connection(
+    tls_upstream, client, authority
+):
+    where = target(tls_upstream.url_of("a"), ca_bundle=authority.bundle)
+    answers = []
+
+    def replace_the_bundle(request):
+        answers.append(True)
+        os.utime(authority.bundle, (len(answers), len(answers)))
+        return tls_upstream.answer(replace(request, path=request.path.replace("/a.git", "/b.git")))
+
+    tls_upstream.repositories["b"] = tls_upstream.repositories["a"]
+    tls_upstream.special["a"] = replace_the_bundle
+    for _ in range(3):
+        assert client.digest(where)
+        tls_upstream.drop_connections()
+        time.sleep(0.05)
+
+
 def test_a_second_tls_connection_resumes_the_session_of_the_first(tls_upstream, client, authority):
     where = target(tls_upstream.url_of("a"), ca_bundle=authority.bundle)
     before = client.digest(where)
@@ -220,7 +270,7 @@ def test_plain_requests_go_through_the_proxy_whole(upstream, client):
     where = target("http://git.invalid/a.git", proxy=proxy)
     upstream.special["http://git.invalid/a"] = lambda request: http(b"0000", kind=RESULT)
     assert client.digest(where)
-    assert client.dialled == []
+    assert client.dialled == [True]  # The policy is asked; the proxy finds the address.
     assert upstream.requests[0].path == "http://git.invalid/a.git/git-upload-pack"
     assert upstream.requests[0].headers["proxy-authorization"] == "Basic c29tZW9uZTp3b3Jk"
 

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from mirroring.upstream.client.protocol import BadAnswer
 from mirroring.upstream.policy.urls import DEFAULT_PORTS
 
 CONNECT_SECONDS = 10.0
+# A name that nobody answers for takes ten seconds: a thread for each question that may be under way, begun as needed.
+_DIALLING = ThreadPoolExecutor(200, thread_name_prefix="dial")
 
 
 class Unsupported(Exception):
@@ -88,17 +91,21 @@ def context_of(origin: Origin) -> _Resuming:
 async def connect(origin: Origin, dial: Dial) -> Connection:
     """Open a connection. Raise OSError, BadAnswer or Unsupported, and whatever `dial` raises."""
     loop = asyncio.get_running_loop()
+    addresses = await loop.run_in_executor(_DIALLING, dial)  # Behind a proxy too: a name may be refused.
     if origin.proxy is not None:
         return await _through_proxy(loop, origin)
-    return await _to_one_of(loop, origin, await loop.run_in_executor(None, dial))
+    return await _to_one_of(loop, origin, addresses)
 
 
 def remember_session(connection: Connection, origin: Origin) -> None:
-    """Keep the TLS session of a connection that has answered; servers send it after the handshake."""
+    """Keep the TLS session of a connection that has answered; servers send it after the handshake.
+
+    It is kept with the context that it belongs to: another one, made of files that changed meanwhile, cannot use it.
+    """
     if origin.scheme == "https" and connection.transport is not None:
         spoken: ssl.SSLObject = connection.transport.get_extra_info("ssl_object")
-        if spoken.session is not None:
-            context_of(origin).sessions[origin.server_name] = spoken.session
+        if spoken.session is not None and isinstance(spoken.context, _Resuming):
+            spoken.context.sessions[origin.server_name] = spoken.session
 
 
 async def _to_one_of(loop: asyncio.AbstractEventLoop, origin: Origin, addresses: Sequence[str]) -> Connection:
