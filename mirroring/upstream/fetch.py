@@ -97,14 +97,14 @@ def _listed(session: Session, probed: Listed | None) -> tuple[Listed, Session, s
         return probed, session, ""
     refspecs = session.order.refspecs
     try:
-        return listing.of_text(session.list(), refspecs), session, ""
+        return listing.of_text(session.list(), refspecs, url=session.contact.url), session, ""
     except GitError as error:
         if not _REDIRECTED.search(error.detail):
             raise _explained(error, session.contact) from None
     followed = redirects.follow(session.contact, route_to=session.order.route_to)
     session = replace(session, contact=followed.contact)
     moved_to = followed.contact.url.url if followed.permanent else ""
-    return listing.of_text(session.list(), refspecs), session, moved_to
+    return listing.of_text(session.list(), refspecs, url=session.contact.url), session, moved_to
 
 
 def _explained(error: GitError, contact: Contact) -> GitError:

@@ -91,19 +91,26 @@ def _pipe(*lines: str) -> Iterator[int]:
 
 
 @contextmanager
-def _key_file(text: str) -> Iterator[Path]:
-    """Yield a private key as a file that nobody else can read. Its folder is locked while it is in use."""
+def private_folder() -> Iterator[Path]:
+    """Yield a folder that nobody else can read, in memory where that is possible. It is locked while it is in use."""
     folder = Path(tempfile.mkdtemp(prefix=KEY_FOLDER, dir=_place()))
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+@contextmanager
+def _key_file(text: str) -> Iterator[Path]:
+    """Yield a private key as a file that nobody else can read."""
+    with private_folder() as folder:
         path = folder / "key"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
         yield path
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
 
 
 def _place() -> Path:

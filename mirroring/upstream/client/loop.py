@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from mirroring.upstream.client.connections import Pool
+from mirroring.upstream.client.masters import Masters
 
 T = TypeVar("T")
 
@@ -18,6 +19,7 @@ class Loop:
         self._starting = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.pool = Pool()
+        self.masters = Masters()
 
     def get(self) -> asyncio.AbstractEventLoop:
         """Return the running loop, started at the first call."""
@@ -45,6 +47,7 @@ class Loop:
 
     async def _end(self) -> None:
         self.pool.close()
+        self.masters.close()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -55,6 +58,7 @@ class Loop:
         while True:
             await asyncio.sleep(5)
             self.pool.tidy()
+            self.masters.tidy()
 
     def run(self, work: Coroutine[Any, Any, T], *, seconds: float) -> T:
         """Run a coroutine on the loop and wait for it. Raise TimeoutError, and what it raises."""

@@ -28,6 +28,7 @@ class Way(StrEnum):
     V2_SHA1 = "v2 sha1"
     V2_SHA256 = "v2 sha256"
     ADVERTISED = "advertised"
+    SSH = "ssh"
     GIT = "git"
 
     @property
@@ -144,8 +145,8 @@ _S = TypeVar("_S", bound=_Hashed)
 async def check(pool: Pool, question: Question, *, dial: Dial) -> Heard:
     """Return the digest of what the upstream lists now. Raise OSError, BadAnswer, Refused or Unsupported."""
     match question.way:
-        case Way.GIT:
-            raise Unsupported("only git can ask this upstream")
+        case Way.GIT | Way.SSH:
+            raise Unsupported("only git can ask this upstream, or a command over SSH")
         case Way.ADVERTISED:
             said, size = await _handshake(pool, question.target, dial=dial)
             if said.listing is None:

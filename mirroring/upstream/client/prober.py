@@ -8,15 +8,18 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from mirroring.rules.hosts import Signal
 from mirroring.upstream.client.dialing import Dial, Unsupported
 from mirroring.upstream.client.loop import LOOP, Loop
+from mirroring.upstream.client.masters import Masters
 from mirroring.upstream.client.probe import Heard, Question, Refused, Way, check
 from mirroring.upstream.client.protocol import BadAnswer
 from mirroring.upstream.errors import GitError
@@ -26,6 +29,7 @@ AT_ONCE = 200
 
 PER_HOST = 8
 GIT_AT_ONCE = 4
+BY_GIT = frozenset({Way.GIT, Way.SSH})
 ANSWER_SECONDS = 30.0
 UNREACHABLE_IN_A_ROW = 3
 QUIET_SECONDS = 20.0
@@ -49,11 +53,15 @@ class Doubt(StrEnum):
 
 @dataclass(frozen=True)
 class Ask:
-    """A question and the means to put it. `by_git` asks with a process and may block; `for_whom` comes back."""
+    """A question and the means to put it; `for_whom` comes back.
+
+    `over_ssh` asks over a connection that is shared; `by_git` asks with a process and may block.
+    """
 
     question: Question
     dial: Dial
     by_git: Callable[[], Heard] | None = None
+    over_ssh: Callable[[Masters], Awaitable[Heard]] | None = None
     for_whom: Any = None
     until: float = math.inf
     """On the monotonic clock: later it is not put any more."""
@@ -186,7 +194,10 @@ class Prober:
         return Answer(ask, heard=heard)
 
     async def _hear(self, ask: Ask) -> Heard:
-        if ask.question.way is Way.GIT and ask.by_git is not None:
+        if ask.question.way is Way.SSH and ask.over_ssh is not None:
+            with suppress(Unsupported, BadAnswer):  # Git may know better.
+                return await ask.over_ssh(self._loop.masters)
+        if ask.question.way in BY_GIT and ask.by_git is not None:
             return await asyncio.get_running_loop().run_in_executor(self._git, ask.by_git)
         return await check(self._loop.pool, ask.question, dial=ask.dial)
 
@@ -199,10 +210,13 @@ _DOUBTS: tuple[tuple[type[Exception], Doubt], ...] = (
     (GitError, Doubt.BLOCKED),
     (OSError, Doubt.UNREACHABLE),
 )
+_SIGNALLED = {Signal.UNREACHABLE: Doubt.UNREACHABLE, Signal.OVERLOADED: Doubt.OVERLOADED}
 
 
 def _doubt_of(error: Exception) -> Doubt:
     """Return the class of what went wrong. Nothing that goes wrong here may end the loop: it is a doubt, at most."""
     if isinstance(error, Refused) and error.status in {429, 503}:
         return Doubt.OVERLOADED
+    if isinstance(error, GitError) and error.signal in _SIGNALLED:
+        return _SIGNALLED[error.signal]
     return next((doubt for kind, doubt in _DOUBTS if isinstance(error, kind)), Doubt.NOT_GIT)

@@ -3,19 +3,21 @@
 import asyncio
 import math
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mirroring.models import Host
-from mirroring.upstream.access import contact
+from mirroring.upstream.access import contact, ssh_sharing
 from mirroring.upstream.access.contact import Contact, route_of
 from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.client import protocol
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.client.loop import LOOP
+from mirroring.upstream.client.masters import Masters
 from mirroring.upstream.client.probe import (
     Found,
     Heard,
@@ -95,8 +97,9 @@ def _again(
     return Listed(named, head, way, digest, way.object_format, is_empty=not found and not head)
 
 
-def of_text(text: str, refspecs: Sequence[str]) -> Listed:
+def of_text(text: str, refspecs: Sequence[str], *, url: UpstreamURL) -> Listed:
     """Return what `git ls-remote` printed."""
+    way = Way.SSH if url.scheme == "ssh" else Way.GIT
     head, found = refs.parse_listing(text)
     wide = any(len(oid) == _WIDE for oid in found.values())
     listing = Listing(
@@ -104,7 +107,7 @@ def of_text(text: str, refspecs: Sequence[str]) -> Listed:
         head=_bytes(head) if head else None,
         object_format=ObjectFormat.SHA256 if wide else ObjectFormat.SHA1,
     )
-    return _selected(listing, refspecs, way=Way.GIT, digest=digest_of(listing, tuple(refspecs)))
+    return _selected(listing, refspecs, way=way, digest=digest_of(listing, tuple(refspecs)))
 
 
 def _selected(listing: Listing, refspecs: Sequence[str], *, way: Way, digest: bytes) -> Listed:
@@ -155,16 +158,41 @@ class Known:
         """Return the check. Which address may be contacted is asked when a connection is opened."""
         route = route_of(self.host)
         unresolved = Contact(
-            self.url, (), route.proxy, route.ca_bundle, route.client_certificate, secret=self.secret
+            self.url,
+            (),
+            route.proxy,
+            route.ca_bundle,
+            route.client_certificate,
+            known_hosts=route.known_hosts,
+            secret=self.secret,
         )
         question = Question(target_of(unresolved), self.refspecs, self.way)
-        return Ask(question, self._dial, self._by_git, for_whom, until, patience)
+        over_ssh = (
+            partial(self._over_ssh, ssh_sharing.shared_by(unresolved)) if self.url.scheme == "ssh" else None
+        )
+        return Ask(
+            question,
+            dial=self._dial,
+            by_git=self._by_git,
+            over_ssh=over_ssh,
+            until=until,
+            patience=patience,
+            for_whom=for_whom,
+        )
 
     def _contact(self) -> Contact:
         return contact.to(self.url, route_to=lambda _: route_of(self.host), secret=self.secret)
 
     def _dial(self) -> Sequence[str]:
         return self._contact().addresses
+
+    async def _over_ssh(self, key: Hashable, masters: Masters) -> Heard:
+        path = ssh_sharing.path_of(self.url)
+        found, size = await masters.list(key, path, self.refspecs, start=self._master)
+        return Heard(digest_of(found, self.refspecs), size)
+
+    def _master(self) -> ssh_sharing.Master:
+        return ssh_sharing.start(self._contact())
 
     def _by_git(self) -> Heard:
         # At the root, so that git does not take the configuration of a repository that it happens to stand in.
@@ -173,4 +201,4 @@ class Known:
                 self._contact(), ("-C", "/"), Path(folder), left=lambda: CHECK_BY_GIT, stop=StopHandle()
             )
             text = git.list(idle=CHECK_BY_GIT)
-        return Heard(of_text(text, self.refspecs).digest, size=len(text))
+        return Heard(of_text(text, self.refspecs, url=self.url).digest, size=len(text))

@@ -34,7 +34,7 @@ def stage(session: Session, listed: Listed, *, here: Mapping[str, str]) -> Liste
     except GitError as error:
         if (error.outcome, error.signal) != (Outcome.TRANSIENT, Signal.NONE):
             raise
-        again = listing.of_text(session.list(), session.order.refspecs)
+        again = listing.of_text(session.list(), session.order.refspecs, url=session.contact.url)
         if again.is_empty or (again.refs, again.head) == (listed.refs, listed.head):
             raise
         _bring(session, again, here=here, packed=packed)
