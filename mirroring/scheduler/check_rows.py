@@ -13,8 +13,9 @@ from mirroring.models.among import among
 from mirroring.models.mirror import inputs, refspecs
 from mirroring.upstream.access.credentials import Secret
 from mirroring.upstream.access.unsealing import secret_for
+from mirroring.upstream.client.asks import Ask, Doubt
 from mirroring.upstream.client.probe import Way, sealed
-from mirroring.upstream.client.prober import PER_HOST, Ask, Doubt
+from mirroring.upstream.client.prober import PER_HOST
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.policy import urls
 from mirroring.upstream.policy.urls import BadURL, UpstreamURL

@@ -22,8 +22,9 @@ from mirroring.models.database import is_writable
 from mirroring.scheduler.check_rows import Batch, Patience, Row, read_rows
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
+from mirroring.upstream.client.asks import ANSWER_SECONDS, Answer, Doubt
 from mirroring.upstream.client.probe import Way
-from mirroring.upstream.client.prober import ANSWER_SECONDS, Answer, Doubt, Prober
+from mirroring.upstream.client.prober import Prober
 
 logger = logging.getLogger(__name__)
 

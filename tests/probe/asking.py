@@ -40,7 +40,7 @@ class Client:
 
 def target(url, *, authorization=b"", **reached):
     from mirroring.upstream.client.dialing import Origin
-    from mirroring.upstream.client.probe import Target
+    from mirroring.upstream.client.target import Target
 
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}[parts.scheme]

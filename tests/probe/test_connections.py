@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from mirroring.upstream.client.dialing import Unsupported
-from mirroring.upstream.client.probe import Question, Refused, Way, authorization, check
+from mirroring.upstream.client.probe import Question, Refused, Way, check
 from mirroring.upstream.client.protocol import BadAnswer
+from mirroring.upstream.client.target import authorization
 from tests.lab.memory_upstream import Refs, http
 from tests.probe.asking import HEADS, LOOPBACK, target
 

@@ -16,8 +16,8 @@ from mirroring import catalog
 from mirroring.models import Credential, CredentialKind, Host, ImportState, Mirror
 from mirroring.upstream.access import credentials
 from mirroring.upstream.client import masters, ssh_listing
+from mirroring.upstream.client.asks import Doubt
 from mirroring.upstream.client.probe import Way
-from mirroring.upstream.client.prober import Doubt
 from tests.lab.fixtures import needs_sshd
 from tests.lab.repositories import push_commits
 from tests.lab.ssh_server import SshServer, make_key, public

@@ -150,3 +150,23 @@ def test_any_text_is_accepted_or_refused_and_nothing_else(text):
         parsed = parse(text)
         assert parsed.scheme in {"http", "https", "ssh"}
         assert parsed.scheme == "ssh" or "@" not in parsed.url.split("/")[2]
+
+
+PARTS = st.from_regex(r"\A[A-Za-z0-9._-]{1,8}\Z")
+
+
+@given(st.sampled_from(["http", "https"]), st.lists(PARTS, min_size=1, max_size=4), st.integers(0, 70_000))
+@example("https", ["a", "x.git"], 443)
+@example("https", ["_", "_.git"], 59_999)
+@example("http", ["a.git", ".git"], 1_024)
+def test_a_plain_url_is_read_as_any_other(scheme, segments, port):
+    plain = f"{scheme}://h.example:{port}/{'/'.join(segments)}"
+    assert _read(plain) == _read(f" {plain}")  # The space keeps it from being taken for plain.
+
+
+def _read(url):
+    try:
+        found = parse(url)
+    except BadURL as error:
+        return str(error)
+    return found, found.suggested_group, found.suggested_name

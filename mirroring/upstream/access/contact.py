@@ -6,8 +6,10 @@ A contact is made for each use and never stored: what a name stands for, and wha
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -28,6 +30,11 @@ class Route:
     ca_bundle: Path | None = None
     client_certificate: Path | None = None
     known_hosts: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=4096)
+def _origin(*parts: Any) -> Origin:
+    return Origin(*parts)  # One object for all questions: it is looked up by identity.
 
 
 RouteTo = Callable[[str], Route]
@@ -62,14 +69,12 @@ class Contact:
     @property
     def origin(self) -> Origin:
         """Return the other end, as connections are shared by."""
-        return Origin(
-            scheme=self.url.scheme,
-            host=self.url.bracketed,
-            port=self.url.port,
-            proxy=self.proxy,
-            ca_bundle=self.ca_bundle,
-            client_certificate=self.client_certificate,
-        )
+        return origin_of(self.url, self)
+
+
+def origin_of(url: UpstreamURL, way: "Route | Contact") -> Origin:
+    """Return the other end, as connections are shared by."""
+    return _origin(url.scheme, url.bracketed, url.port, way.proxy, way.ca_bundle, way.client_certificate)
 
 
 def to(url: str | UpstreamURL, *, route_to: RouteTo | None = None, secret: Secret | None = None) -> Contact:

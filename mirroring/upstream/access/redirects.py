@@ -11,8 +11,8 @@ from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.client.connections import Pool
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.client.http1 import Head
-from mirroring.upstream.client.probe import Target, authorization
 from mirroring.upstream.client.protocol import MAX_BYTES, BadAnswer
+from mirroring.upstream.client.target import Target, authorization
 from mirroring.upstream.errors import Blocked, GitError
 from mirroring.upstream.policy import urls
 from mirroring.upstream.policy.urls import UpstreamURL

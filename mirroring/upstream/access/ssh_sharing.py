@@ -10,8 +10,8 @@ from urllib.parse import unquote
 
 from mirroring.rules.outcomes import classify
 from mirroring.upstream.access import ssh
-from mirroring.upstream.access.contact import Contact
-from mirroring.upstream.access.credentials import handed_over, private_folder
+from mirroring.upstream.access.contact import Contact, Route
+from mirroring.upstream.access.credentials import Secret, handed_over, private_folder
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.git.bounds import MB
@@ -46,11 +46,10 @@ class Master:
         self.holds.close()
 
 
-def shared_by(contact: Contact) -> Hashable:
+def shared_by(url: UpstreamURL, route: Route, secret: Secret | None) -> Hashable:
     """Return what questions must have in common to go over one connection; the key is in it as a digest only."""
-    url, secret = contact.url, contact.secret
     key = sha256(secret.private_key.encode()).digest() if secret else b""
-    return url.hostname, url.port, url.user, contact.proxy, contact.known_hosts, key
+    return url.hostname, url.port, url.user, route.proxy, route.known_hosts, key
 
 
 def path_of(url: UpstreamURL) -> str:

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mirroring.upstream.client.dialing import Dial, Origin, connect, remember_session
-from mirroring.upstream.client.http1 import Connection, Head, Lost
+from mirroring.upstream.client.http1 import Connection, Head, Lost, Then
 from mirroring.upstream.client.http_bodies import Sink
+from mirroring.upstream.client.protocol import BadAnswer
 
 IDLE_SECONDS = 60.0
 OLDEST_SECONDS = 600.0
@@ -48,15 +49,31 @@ class Pool:
         now = time.monotonic()
         return await self._through(_Held(connection, opened=now, used=now), origin, request, sink())
 
-    async def _through(self, held: _Held, origin: Origin, request: bytes, sink: Sink) -> Head:
-        head = await held.connection.exchange(request, sink)
-        if held.connection.exchanges == 1:
-            remember_session(held.connection, origin)
+    def begin(self, origin: Origin, request: bytes, sink: Sink, then: Then) -> Connection | None:
+        """Send one request on a kept connection, if there is one, and return that. `then` is told how it ended."""
+        held = self._take(origin)
+        if held is None:
+            return None
+
+        def back(result: Head | OSError | BadAnswer) -> None:
+            self._keep(held, origin)
+            then(result)
+
+        held.connection.begin(request, sink, back)
+        return held.connection
+
+    def _keep(self, held: _Held, origin: Origin) -> None:
         if held.connection.usable:
             held.used = time.monotonic()
             self._idle.setdefault(origin, []).append(held)
         else:
             held.connection.close()
+
+    async def _through(self, held: _Held, origin: Origin, request: bytes, sink: Sink) -> Head:
+        head = await held.connection.exchange(request, sink)
+        if held.connection.exchanges == 1:
+            remember_session(held.connection, origin)
+        self._keep(held, origin)
         return head
 
     def _take(self, origin: Origin) -> _Held | None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from mirroring.upstream.client.http_bodies import Chunked, Sink, Sized, UntilClosed, Unzipped
 from mirroring.upstream.client.protocol import BadAnswer
 
 MAX_HEAD = 32 * 1024
 _STATUS = re.compile(rb"\AHTTP/1\.([01]) ([1-5]\d\d)(?: [^\r\n]*)?\Z")
-_TOKEN = re.compile(rb"\A[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_FIELD = re.compile(rb"(?:\A|(?<=\r\n))([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\r\n]*)(?=\r\n|\Z)")
+_ONCE = (b"content-length", b"transfer-encoding", b"content-encoding", b"location")
 _DIGITS = re.compile(rb"\A\d{1,18}\Z")
 
 
@@ -32,26 +35,25 @@ class Head:
 
 def read_head(block: bytes) -> tuple[Head, bool]:
     """Return the head of an answer, and whether the connection may be kept after it."""
-    first, *lines = block.split(b"\r\n")
+    first, _, rest = block.partition(b"\r\n")
     found = _STATUS.match(first)
     if not found:
         raise BadAnswer("the answer is not HTTP/1.1")
-    fields: dict[bytes, bytes] = {}
-    for line in lines:
-        name, colon, value = line.partition(b":")
-        name = name.lower()
-        if not colon or not _TOKEN.match(name):
-            raise BadAnswer("the answer has a broken header")
-        if name in fields and name in {
-            b"content-length",
-            b"transfer-encoding",
-            b"content-encoding",
-            b"location",
-        }:
-            raise BadAnswer(f"the answer has two headers {name.decode('latin-1')}")
-        fields[name] = value.strip(b" \t")
+    pairs = [(name.lower(), value.strip(b" \t")) for name, value in _FIELD.findall(rest)]
+    if len(pairs) != (rest.count(b"\r\n") + 1 if rest else 0):
+        raise BadAnswer("the answer has a broken header")
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        _check_once(pairs)
     keeps = found[1] == b"1" and b"close" not in fields.get(b"connection", b"").lower()
     return Head(int(found[2]), fields), keeps
+
+
+def _check_once(pairs: list[tuple[bytes, bytes]]) -> None:
+    names = [name for name, _ in pairs]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise BadAnswer(f"the answer has two headers {name.decode('latin-1')}")
 
 
 class Connection(asyncio.Protocol):
@@ -62,7 +64,7 @@ class Connection(asyncio.Protocol):
         self.usable = True
         self.exchanges = 0
         self._tunnels = False
-        self._waiter: asyncio.Future[Head] | None = None
+        self._then: Then | None = None
         self._sink: Sink = bytes
         self._start()
 
@@ -76,26 +78,35 @@ class Connection(asyncio.Protocol):
         """Note the transport."""
         self.transport = transport  # type: ignore[assignment]
 
-    async def exchange(self, request: bytes, sink: Sink) -> Head:
-        """Send a request, pass the answer's body to the sink, and return its head once all is in.
+    def begin(self, request: bytes, sink: Sink, then: "Then") -> None:
+        """Send a request and pass the answer's body to the sink; `then` is called once, when all is in or lost.
 
-        Raise Lost or BadAnswer; after either, and after a cancellation, the connection is closed.
+        It is given the head, or Lost or BadAnswer; after either of these the connection is closed.
         """
-        if self.transport is None or not self.usable:
-            raise Lost("the connection is closed")
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._sink = sink
+        if self.transport is None or not self.usable or self._then is not None:
+            raise Lost("the connection is closed, or waits for an answer")
+        self._then, self._sink = then, sink
         self._start()
         self.transport.write(request)
+
+    async def exchange(self, request: bytes, sink: Sink) -> Head:
+        """Send a request and return the head of its answer. Raise what `begin` tells; a cancellation closes, too."""
+        waiter: asyncio.Future[Head] = asyncio.get_running_loop().create_future()
+        self.begin(request, sink, partial(_resolve, waiter))
         try:
-            head = await self._waiter
+            return await waiter
         except BaseException:
             self.close()
             raise
-        finally:
-            self._waiter = None
-        self.exchanges += 1
-        return head
+
+    def _finish(self, result: Head | OSError | BadAnswer) -> None:
+        then, self._then = self._then, None
+        if isinstance(result, Head):
+            self.exchanges += 1
+        else:
+            self.close()
+        if then is not None:
+            then(result)
 
     async def tunnel(self, request: bytes) -> bool:
         """Ask a proxy for a tunnel and say whether it is open: from then on the other end speaks."""
@@ -113,7 +124,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on. What comes unasked for closes the connection: it might be taken for the next answer."""
-        if self._waiter is None or self._waiter.done():
+        if self._then is None:
             self.close()
             return
         try:
@@ -123,7 +134,7 @@ class Connection(asyncio.Protocol):
             if rest is not None:
                 self._end(clean=not rest)
         except BadAnswer as error:
-            self._waiter.set_exception(error)
+            self._finish(error)
 
     def _read_head(self, data: bytes) -> bytes:
         """Read the head if it is whole, and return what came after it."""
@@ -168,8 +179,8 @@ class Connection(asyncio.Protocol):
         if self._unzipped is not None:
             self._unzipped.end()
         self.usable = self.usable and clean
-        if self._waiter is not None and self._head is not None:
-            self._waiter.set_result(self._head)
+        if self._head is not None:
+            self._finish(self._head)
 
     def eof_received(self) -> bool:
         """Let the transport close."""
@@ -178,12 +189,25 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         """Tell whoever waits. A body without a length ends well here."""
         self.usable = False
-        if self._waiter is None or self._waiter.done():
+        if self._then is None:
             return
         if isinstance(self._body, UntilClosed) and error is None:
             try:
                 self._end(clean=True)
             except BadAnswer as bad:
-                self._waiter.set_exception(bad)
+                self._finish(bad)
         else:
-            self._waiter.set_exception(Lost(f"the connection was cut: {error or 'closed by the server'}"))
+            self._finish(Lost(f"the connection was cut: {error or 'closed by the server'}"))
+
+
+Then = Callable[[Head | OSError | BadAnswer], None]
+"""Is told how an exchange ended."""
+
+
+def _resolve(waiter: asyncio.Future[Head], result: Head | OSError | BadAnswer) -> None:
+    if waiter.done():
+        return
+    if isinstance(result, Head):
+        waiter.set_result(result)
+    else:
+        waiter.set_exception(result)

@@ -6,18 +6,19 @@ A check compares digests and reads no ref. The digest covers the question too, s
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TypeVar
 
 from mirroring.upstream.client import protocol
 from mirroring.upstream.client.connections import Pool
-from mirroring.upstream.client.dialing import Dial, Origin, Unsupported, basic, proxy_authorization
+from mirroring.upstream.client.dialing import Dial, Unsupported
+from mirroring.upstream.client.http1 import Head
 from mirroring.upstream.client.protocol import BadAnswer, Listing, ObjectFormat
+from mirroring.upstream.client.target import Target
 
-USER_AGENT = "git/2.45 (mirroring)"
-"""Some servers answer only clients that call themselves git."""
-
+RESULT = f"application/x-{protocol.SERVICE}-result"
 KEPT_BYTES = 32 * 1024 * 1024
 """Of a listing that is read, not only hashed; a worker may hold as many as it has imports. Git reads a longer one."""
 
@@ -32,44 +33,14 @@ class Way(StrEnum):
     GIT = "git"
 
     @property
+    def is_v2(self) -> bool:
+        """Say whether it is one request of protocol 2 over HTTP."""
+        return self is Way.V2_SHA1 or self is Way.V2_SHA256  # A set would hash them, which takes longer.
+
+    @property
     def object_format(self) -> ObjectFormat:
         """Return the format to ask for."""
         return ObjectFormat.SHA256 if self is Way.V2_SHA256 else ObjectFormat.SHA1
-
-
-@dataclass(frozen=True)
-class Target:
-    """One repository and how it is reached. Equal targets may share one answer."""
-
-    origin: Origin
-    path: str
-    authorization: bytes = field(default=b"", repr=False)
-
-    def request(self, *, ending: str, body: bytes = b"", accept: str = "") -> bytes:
-        """Return a request for what lies below the repository; with a body it is a POST."""
-        http_proxy = self.origin.proxy if self.origin.scheme == "http" else None
-        place = f"{self.origin.scheme}://{self.origin.authority}" if http_proxy else ""
-        lines = [
-            f"{'POST' if body else 'GET'} {place}{self.path}{ending} HTTP/1.1",
-            f"Host: {self.origin.authority}",
-            f"User-Agent: {USER_AGENT}",
-            "Accept-Encoding: gzip",
-            "Git-Protocol: version=2",
-            f"Accept: {accept or '*/*'}",
-        ]
-        if body:
-            lines += [
-                f"Content-Type: application/x-{protocol.SERVICE}-request",
-                f"Content-Length: {len(body)}",
-            ]
-        head = "\r\n".join(lines).encode()
-        secret = b"Authorization: %b\r\n" % self.authorization if self.authorization else b""
-        return b"%b\r\n%b%b\r\n%b" % (head, secret, proxy_authorization(http_proxy), body)
-
-
-def authorization(username: str, password: str) -> bytes:
-    """Return the value of the header that carries a user name and password."""
-    return basic(username, password)
 
 
 @dataclass(frozen=True)
@@ -111,13 +82,24 @@ class _Hashed:
 
     def __init__(self, question: bytes) -> None:
         self.size = 0
-        self.hash = hashlib.sha256(b"%d:%b" % (len(question), question))
+        self.hash = _begun(question).copy()
 
     def __call__(self, data: bytes) -> None:
         self.size += len(data)
         if self.size > protocol.MAX_BYTES:
             raise BadAnswer("the answer is too long")
         self.hash.update(data)
+
+
+@lru_cache(maxsize=1024)
+def _begun(question: bytes) -> "hashlib._Hash":
+    return hashlib.sha256(b"%d:%b" % (len(question), question))
+
+
+@lru_cache(maxsize=1024)
+def _ls_refs(refspecs: tuple[str, ...], is_wide: bool) -> bytes:  # noqa: FBT001  (the key of a cache)
+    object_format = ObjectFormat.SHA256 if is_wide else ObjectFormat.SHA1
+    return protocol.ls_refs(protocol.prefixes(refspecs), object_format=object_format)
 
 
 class _Kept(_Hashed):
@@ -152,10 +134,32 @@ async def check(pool: Pool, question: Question, *, dial: Dial) -> Heard:
             if said.listing is None:
                 raise BadAnswer("the server has learned protocol 2")
             return Heard(digest_of(said.listing, question.refspecs), size)
-        case way:
-            body = protocol.ls_refs(protocol.prefixes(question.refspecs), object_format=way.object_format)
-            sink = await _post(pool, question.target, body, sink=_Hashed, dial=dial)
-            return Heard(sink.hash.digest(), sink.size)
+        case _:
+            posed = Posed(question)
+            head = await pool.exchange(question.target.origin, posed.request, posed.sink, dial=dial)
+            return posed.heard(head)
+
+
+class Posed:
+    """A question of protocol 2 on its way: one request, whose answer is hashed as it comes."""
+
+    __slots__ = ("_hashed", "_question", "request")
+
+    def __init__(self, question: Question) -> None:
+        self._question = _ls_refs(question.refspecs, question.way is Way.V2_SHA256)
+        self.request = question.target.request(
+            ending=f"/{protocol.SERVICE}", body=self._question, accept=RESULT
+        )
+
+    def sink(self) -> _Hashed:
+        """Return what takes the body of the answer, for one more try."""
+        self._hashed = _Hashed(self._question)
+        return self._hashed
+
+    def heard(self, head: Head) -> Heard:
+        """Return what the answer says. Raise Refused or BadAnswer."""
+        _check(head, RESULT)
+        return Heard(self._hashed.hash.digest(), self._hashed.size)
 
 
 async def look(pool: Pool, target: Target, refspecs: tuple[str, ...], *, dial: Dial) -> Found:
@@ -181,9 +185,8 @@ def digest_of(listing: Listing, refspecs: tuple[str, ...]) -> bytes:
 
 
 async def _post(pool: Pool, target: Target, body: bytes, *, sink: Callable[[bytes], _S], dial: Dial) -> _S:
-    accept = f"application/x-{protocol.SERVICE}-result"
-    request = target.request(ending=f"/{protocol.SERVICE}", body=body, accept=accept)
-    return await _exchange(pool, target, request, accept, make=lambda: sink(body), dial=dial)
+    request = target.request(ending=f"/{protocol.SERVICE}", body=body, accept=RESULT)
+    return await _exchange(pool, target, request, RESULT, make=lambda: sink(body), dial=dial)
 
 
 async def _handshake(pool: Pool, target: Target, *, dial: Dial) -> tuple[protocol.Handshake, int]:
@@ -204,11 +207,15 @@ async def _exchange(
         return made[-1]
 
     head = await pool.exchange(target.origin, request, sink, dial=dial)
+    _check(head, accept)
+    return made[-1]
+
+
+def _check(head: Head, accept: str) -> None:
     if head.status != 200:
         raise Refused(head.status)
     if head.content_type != accept:
         raise BadAnswer("the answer is not that of a git server")
-    return made[-1]
 
 
 def heard_of(question: bytes, answer: bytes) -> Heard:

@@ -5,24 +5,20 @@ only so many questions at once, and one that cannot be reached is left alone for
 """
 
 import asyncio
-import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from queue import Empty, SimpleQueue
-from typing import Any
 
-from mirroring.rules.hosts import Signal
-from mirroring.upstream.client.dialing import Dial, Unsupported
+from mirroring.upstream.client.asks import Answer, Ask, Doubt, doubt_of
+from mirroring.upstream.client.dialing import Unsupported
+from mirroring.upstream.client.http1 import Connection, Head, Lost
 from mirroring.upstream.client.loop import LOOP, Loop
-from mirroring.upstream.client.masters import Masters
-from mirroring.upstream.client.probe import Heard, Question, Refused, Way, check
+from mirroring.upstream.client.probe import Heard, Posed, Way, check
 from mirroring.upstream.client.protocol import BadAnswer
-from mirroring.upstream.errors import GitError
 
 AT_ONCE = 200
 """Questions under way in one process; each holds one connection."""
@@ -30,7 +26,7 @@ AT_ONCE = 200
 PER_HOST = 8
 GIT_AT_ONCE = 4
 BY_GIT = frozenset({Way.GIT, Way.SSH})
-ANSWER_SECONDS = 30.0
+LOOK_SECONDS = 1.0
 UNREACHABLE_IN_A_ROW = 3
 QUIET_SECONDS = 20.0
 """How long a host is not asked after so many questions in a row could not be put to it."""
@@ -38,46 +34,7 @@ QUIET_SECONDS = 20.0
 GATHER_SECONDS = 0.01
 
 
-class Doubt(StrEnum):
-    """Why an answer says nothing about whether there is something new."""
-
-    UNREACHABLE = "unreachable"
-    SLOW = "slow"
-    OVERLOADED = "overloaded"
-    REFUSED = "refused"
-    NOT_GIT = "not git"
-    UNSUPPORTED = "unsupported"
-    BLOCKED = "blocked"
-    UNASKED = "unasked"
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A question and the means to put it; `for_whom` comes back.
-
-    `over_ssh` asks over a connection that is shared; `by_git` asks with a process and may block.
-    """
-
-    question: Question
-    dial: Dial
-    by_git: Callable[[], Heard] | None = None
-    over_ssh: Callable[[Masters], Awaitable[Heard]] | None = None
-    for_whom: Any = None
-    until: float = math.inf
-    """On the monotonic clock: later it is not put any more."""
-
-    patience: float = ANSWER_SECONDS
-    """Seconds in which it has to be answered, once it is put."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was heard, or why nothing was."""
-
-    ask: Ask
-    heard: Heard | None = None
-    doubt: Doubt | None = None
-    said: str = ""
+_NOT_PUT = frozenset({Doubt.UNREACHABLE, Doubt.SLOW, Doubt.OVERLOADED})
 
 
 @dataclass
@@ -93,7 +50,7 @@ class _Line:
 
     def note(self, doubt: Doubt | None) -> None:
         """Count questions in a row that could not be put."""
-        if doubt not in {Doubt.UNREACHABLE, Doubt.SLOW, Doubt.OVERLOADED}:
+        if doubt is None or doubt not in _NOT_PUT:
             self.failures = 0
             return
         self.failures += 1
@@ -114,11 +71,13 @@ class Prober:
         self._at_once = at_once
         self._lines: dict[str, _Line] = {}
         self._rotation: deque[_Line] = deque()
-        self._workers = 0
+        self._running = 0
         self._answers: SimpleQueue[list[Answer]] = SimpleQueue()
         self._gathered: list[Answer] = []
         self._git = ThreadPoolExecutor(GIT_AT_ONCE, thread_name_prefix="ls-remote")
         self._tasks: set[asyncio.Task[None]] = set()
+        self._quick: set[_Quick] = set()
+        self._looks = False
 
     def put(self, asks: Iterable[Ask], *, limits: Mapping[str, int] | None = None) -> None:
         """Have questions asked. `limits` says how many at once a host, named with its port, may be asked."""
@@ -141,34 +100,77 @@ class Prober:
             line.limit = max(1, limits.get(host, PER_HOST))
             line.waiting.append(ask)
             self._rotate(line)
-        for _ in range(min(len(asks), self._at_once - self._workers)):
-            self._workers += 1
-            task = asyncio.get_running_loop().create_task(self._work())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._go_on()
 
     def _rotate(self, line: _Line) -> None:
         if line.waiting and not line.in_rotation and line.running < line.limit:
             line.in_rotation = True
             self._rotation.append(line)
 
-    async def _work(self) -> None:
-        """Ask one question after another, going round the hosts, until none may be asked."""
-        try:
-            while self._rotation:
-                line = self._rotation.popleft()
-                line.in_rotation = False
-                ask = line.waiting.popleft()
+    def _go_on(self) -> None:
+        """Put questions, going round the hosts, until no more may be under way."""
+        while self._rotation and self._running < self._at_once:
+            line = self._rotation.popleft()
+            line.in_rotation = False
+            ask = line.waiting.popleft()
+            if line.is_quiet or time.monotonic() > ask.until:
+                self._hand_out(Answer(ask, doubt=Doubt.UNASKED))
+            else:
                 line.running += 1
-                self._rotate(line)
-                try:
-                    answer = await self._ask(line, ask)
-                finally:
-                    line.running -= 1
-                    self._rotate(line)
-                self._hand_out(answer)
-        finally:
-            self._workers -= 1
+                self._running += 1
+                if not (ask.question.way.is_v2 and self._begin(line, ask)):
+                    self._take_time(line, ask)
+            self._rotate(line)
+
+    def _begin(self, line: _Line, ask: Ask) -> bool:
+        """Send a question on a kept connection, without a task of its own. False: there is none."""
+        quick = _Quick(self, line, ask)
+        posed, origin = quick.posed, ask.question.target.origin
+        quick.connection = self._loop.pool.begin(origin, posed.request, posed.sink(), quick)
+        if quick.connection is None:
+            return False
+        self._quick.add(quick)
+        if not self._looks:
+            self._looks = True
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_for_late_ones)
+        return True
+
+    def _look_for_late_ones(self) -> None:
+        """End the exchanges whose time is over: one look at all, where a timer for each costs a tenth of a check."""
+        now = time.monotonic()
+        for quick in [each for each in self._quick if each.until < now]:
+            quick.expire()
+        self._looks = bool(self._quick)
+        if self._looks:
+            asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_for_late_ones)
+
+    def heard(self, quick: "_Quick", result: Head | Exception) -> None:
+        """Take in how a question on a kept connection ended. One that turned out to be closed is replaced."""
+        self._quick.discard(quick)
+        if isinstance(result, Lost):
+            self._take_time(quick.line, quick.ask)
+            return
+        try:
+            if isinstance(result, Exception):
+                raise result
+            answer = Answer(quick.ask, heard=quick.posed.heard(result))
+            quick.line.note(None)
+        except Exception as error:
+            answer = _doubtful(quick.line, quick.ask, error)
+        self._end(quick.line, answer)
+
+    def _take_time(self, line: _Line, ask: Ask) -> None:
+        """Put a question in a task of its own: a connection is to be opened, or a process to be started."""
+        task = asyncio.get_running_loop().create_task(self._ask(line, ask))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _end(self, line: _Line, answer: Answer) -> None:
+        self._running -= 1
+        line.running -= 1
+        self._rotate(line)
+        self._hand_out(answer)
+        self._go_on()
 
     def _hand_out(self, answer: Answer) -> None:
         """Let answers gather for a moment: waking the other thread costs more than a check."""
@@ -180,18 +182,14 @@ class Prober:
         self._answers.put(self._gathered)
         self._gathered = []
 
-    async def _ask(self, line: _Line, ask: Ask) -> Answer:
-        if line.is_quiet or time.monotonic() > ask.until:
-            return Answer(ask, doubt=Doubt.UNASKED)
+    async def _ask(self, line: _Line, ask: Ask) -> None:
         try:
             async with asyncio.timeout(ask.patience):
-                heard = await self._hear(ask)
+                answer = Answer(ask, heard=await self._hear(ask))
+            line.note(None)
         except Exception as error:
-            doubt = _doubt_of(error)
-            line.note(doubt)
-            return Answer(ask, doubt=doubt, said=str(error))
-        line.note(None)
-        return Answer(ask, heard=heard)
+            answer = _doubtful(line, ask, error)
+        self._end(line, answer)
 
     async def _hear(self, ask: Ask) -> Heard:
         if ask.question.way is Way.SSH and ask.over_ssh is not None:
@@ -202,21 +200,28 @@ class Prober:
         return await check(self._loop.pool, ask.question, dial=ask.dial)
 
 
-_DOUBTS: tuple[tuple[type[Exception], Doubt], ...] = (
-    (TimeoutError, Doubt.SLOW),
-    (Refused, Doubt.REFUSED),
-    (BadAnswer, Doubt.NOT_GIT),
-    (Unsupported, Doubt.UNSUPPORTED),
-    (GitError, Doubt.BLOCKED),
-    (OSError, Doubt.UNREACHABLE),
-)
-_SIGNALLED = {Signal.UNREACHABLE: Doubt.UNREACHABLE, Signal.OVERLOADED: Doubt.OVERLOADED}
+class _Quick:
+    """A question that waits on a kept connection. Called with how that ended."""
+
+    __slots__ = ("_prober", "ask", "connection", "line", "posed", "until")
+
+    def __init__(self, prober: Prober, line: _Line, ask: Ask) -> None:
+        self._prober, self.line, self.ask = prober, line, ask
+        self.posed = Posed(ask.question)
+        self.until = time.monotonic() + ask.patience
+        self.connection: Connection | None = None
+
+    def __call__(self, result: Head | Exception) -> None:
+        late = self.until < time.monotonic()
+        self._prober.heard(self, TimeoutError() if late and isinstance(result, Lost) else result)
+
+    def expire(self) -> None:
+        """Close the connection, which ends the exchange."""
+        if self.connection is not None:
+            self.connection.close()
 
 
-def _doubt_of(error: Exception) -> Doubt:
-    """Return the class of what went wrong. Nothing that goes wrong here may end the loop: it is a doubt, at most."""
-    if isinstance(error, Refused) and error.status in {429, 503}:
-        return Doubt.OVERLOADED
-    if isinstance(error, GitError) and error.signal in _SIGNALLED:
-        return _SIGNALLED[error.signal]
-    return next((doubt for kind, doubt in _DOUBTS if isinstance(error, kind)), Doubt.NOT_GIT)
+def _doubtful(line: _Line, ask: Ask, error: Exception) -> Answer:
+    doubt = doubt_of(error)
+    line.note(doubt)
+    return Answer(ask, doubt=doubt, said=str(error))

@@ -20,6 +20,9 @@ _LABEL = re.compile(r"\A(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _NUMBER = re.compile(r"\A(?:[0-9]+|0x[0-9a-f]*)\Z")
 _USER = re.compile(r"\A[A-Za-z0-9_][A-Za-z0-9._+-]{0,63}\Z")
 _SCP = re.compile(r"\A(?:(?P<user>[^@/:]*)@)?(?P<host>[^@/:\[\]]+):(?P<path>.*)\Z")
+_PLAIN = re.compile(
+    r"\A(https?)://([a-z0-9.-]+)(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?((?:/[A-Za-z0-9_][A-Za-z0-9._-]*)+)\Z"
+)
 _UNUSUAL = re.compile(r"[^A-Za-z0-9._-]+")
 _KEPT_IN_PATHS = "/%:@!$&'()*+,;=~-._"
 
@@ -43,8 +46,16 @@ class UpstreamURL:
     port: int
     user: str
     path: str
-    suggested_group: str
-    suggested_name: str
+
+    @property
+    def suggested_group(self) -> str:
+        """Return the name of a group that the path suggests."""
+        return _as_name((_segments(self.path)[-2:-1] or [""])[0]) or "default"
+
+    @property
+    def suggested_name(self) -> str:
+        """Return the name that the path suggests."""
+        return _as_name(_segments(self.path)[-1])
 
     @property
     def bracketed(self) -> str:
@@ -54,6 +65,8 @@ class UpstreamURL:
 
 def parse(url: str) -> UpstreamURL:
     """Return the normal form of an upstream URL, or raise BadURL."""
+    if found := _PLAIN.match(url):
+        return _of_plain(*found.groups())
     url = url.strip()
     if not url or url.startswith("-"):
         raise BadURL(f"Give the URL of a repository, for example {EXAMPLE}")
@@ -84,6 +97,15 @@ def _split(url: str) -> SplitResult:
     if parts.query or parts.fragment:
         raise BadURL("The URL has a query or fragment: write it without what follows the '?' or '#'")
     return parts
+
+
+def _of_plain(scheme: str, name: str, number: str | None, path: str) -> UpstreamURL:
+    """Return a URL that has nothing in it that could be read in two ways: most have not, and are read often."""
+    port = DEFAULT_PORTS[scheme] if number is None else int(number)
+    hostname = _checked_host(name)
+    _check_port(scheme, port)
+    host = _with_port(hostname, port, scheme=scheme)
+    return UpstreamURL(f"{scheme}://{host}{path}", scheme, host, hostname, port, "", path)
 
 
 def _of_url(parts: SplitResult) -> UpstreamURL:
@@ -193,27 +215,19 @@ def _with_port(hostname: str, port: int, *, scheme: str) -> str:
 def _named(
     url: str, scheme: str, host: str, *, hostname: str, port: int, user: str, path: str
 ) -> UpstreamURL:
-    """Return the URL with what its path suggests as names."""
-    segments = [unquote(segment) for segment in path.split("/") if segment]
+    """Return the URL, if names can be made of its path."""
+    segments = _segments(path)
     if not segments or any(segment in {".", ".."} or segment.startswith("-") for segment in segments):
         raise BadURL(
             "The URL names no repository: write https://HOST/PATH, without '.', '..' or a leading '-'"
         )
-    name = _as_name(segments[-1])
-    if not name:
+    if not _as_name(segments[-1]):
         raise BadURL("No name can be made from the URL's last part: give one")
-    group = _as_name(segments[-2]) if len(segments) > 1 else ""
-    return UpstreamURL(
-        url=url,
-        scheme=scheme,
-        host=host,
-        hostname=hostname,
-        port=port,
-        user=user,
-        path=path,
-        suggested_group=group or "default",
-        suggested_name=name,
-    )
+    return UpstreamURL(url, scheme, host, hostname, port, user, path)
+
+
+def _segments(path: str) -> list[str]:
+    return [unquote(segment) for segment in path.split("/") if segment]
 
 
 def _as_name(segment: str) -> str:

@@ -12,9 +12,10 @@ from tempfile import TemporaryDirectory
 
 from mirroring.models import Host
 from mirroring.upstream.access import contact, ssh_sharing
-from mirroring.upstream.access.contact import Contact, route_of
+from mirroring.upstream.access.contact import Contact, origin_of, route_of
 from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.client import protocol
+from mirroring.upstream.client.asks import ANSWER_SECONDS, Ask
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.client.loop import LOOP
 from mirroring.upstream.client.masters import Masters
@@ -23,14 +24,12 @@ from mirroring.upstream.client.probe import (
     Heard,
     Question,
     Refused,
-    Target,
     Way,
-    authorization,
     digest_of,
     look,
 )
-from mirroring.upstream.client.prober import ANSWER_SECONDS, Ask
 from mirroring.upstream.client.protocol import BadAnswer, Listing, ObjectFormat
+from mirroring.upstream.client.target import Target, authorization
 from mirroring.upstream.disk import refs
 from mirroring.upstream.git.process import StopHandle
 from mirroring.upstream.policy.urls import UpstreamURL
@@ -138,10 +137,13 @@ def _text(name: bytes) -> str:
 
 def target_of(contact: Contact) -> Target:
     """Return a repository as a probe asks for it."""
-    secret = contact.secret
-    basic = secret is not None and secret.kind is SecretKind.BASIC
-    said = authorization(secret.username, secret.password) if secret and basic else b""
-    return Target(contact.origin, contact.url.path, said)
+    return Target(contact.origin, contact.url.path, _said(contact.secret))
+
+
+def _said(secret: Secret | None) -> bytes:
+    if secret is None or secret.kind is not SecretKind.BASIC:
+        return b""
+    return authorization(secret.username, secret.password)
 
 
 @dataclass(frozen=True)
@@ -157,28 +159,12 @@ class Known:
     def ask(self, *, for_whom: object, until: float = math.inf, patience: float = ANSWER_SECONDS) -> Ask:
         """Return the check. Which address may be contacted is asked when a connection is opened."""
         route = route_of(self.host)
-        unresolved = Contact(
-            self.url,
-            (),
-            route.proxy,
-            route.ca_bundle,
-            route.client_certificate,
-            known_hosts=route.known_hosts,
-            secret=self.secret,
-        )
-        question = Question(target_of(unresolved), self.refspecs, self.way)
-        over_ssh = (
-            partial(self._over_ssh, ssh_sharing.shared_by(unresolved)) if self.url.scheme == "ssh" else None
-        )
-        return Ask(
-            question,
-            dial=self._dial,
-            by_git=self._by_git,
-            over_ssh=over_ssh,
-            until=until,
-            patience=patience,
-            for_whom=for_whom,
-        )
+        target = Target(origin_of(self.url, route), self.url.path, _said(self.secret))
+        over_ssh = None
+        if self.url.scheme == "ssh":
+            over_ssh = partial(self._over_ssh, ssh_sharing.shared_by(self.url, route, self.secret))
+        question = Question(target, self.refspecs, self.way)
+        return Ask(question, self._dial, self._by_git, over_ssh, for_whom, until, patience)
 
     def _contact(self) -> Contact:
         return contact.to(self.url, route_to=lambda _: route_of(self.host), secret=self.secret)

@@ -10,8 +10,9 @@ from operator import itemgetter
 from mirroring.upstream.client import protocol
 from mirroring.upstream.client.connections import Pool
 from mirroring.upstream.client.dialing import Dial
-from mirroring.upstream.client.probe import KEPT_BYTES, Target, Way, heard_of
+from mirroring.upstream.client.probe import KEPT_BYTES, Way, heard_of
 from mirroring.upstream.client.protocol import LONGEST_NAME, LONGEST_PACKET, MAX_REFS, SERVICE, BadAnswer
+from mirroring.upstream.client.target import Target
 from mirroring.upstream.policy.names import are_names
 
 WAYS = frozenset({Way.V2_SHA1, Way.V2_SHA256})
