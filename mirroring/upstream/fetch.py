@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.access import contact, redirects
 from mirroring.upstream.access.contact import Contact
+from mirroring.upstream.client.probe import Way
 from mirroring.upstream.client.protocol import ObjectFormat
 from mirroring.upstream.disk import divergence, folders, refs
 from mirroring.upstream.disk.repository import fenced
@@ -17,6 +18,7 @@ from mirroring.upstream.transfer import listing
 from mirroring.upstream.transfer.listing import Listed
 from mirroring.upstream.transfer.session import Order, Remaining, Session
 from mirroring.upstream.transfer.staging import stage
+from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
 
 _REDIRECTED = re.compile(r"returned error: 30[12378]\b")
 
@@ -56,6 +58,8 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
     try:
         repository.stage(order.epoch, afresh=order.afresh)
         listed, session, moved_to = _listed(session, probed)
+        if order.probes and probed is None and listed.way is Way.GIT and session.contact is target:
+            WAYS_OF_HOSTS.failed(target.origin)
         if listed.is_empty:
             _check_empty(session, had_refs=bool(before))
         brought = stage(session, listed, here={} if order.afresh else before)

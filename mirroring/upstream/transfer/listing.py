@@ -36,6 +36,7 @@ from mirroring.upstream.policy.urls import UpstreamURL
 from mirroring.upstream.transfer.asking import Git
 from mirroring.upstream.transfer.relisting import WAYS, relist
 from mirroring.upstream.transfer.relisting import read as quickly
+from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
 
 IN_PROCESS_SECONDS = 60.0
 CHECK_BY_GIT = timedelta(seconds=60)
@@ -63,10 +64,23 @@ def in_process(
 ) -> Listed | None:
     """Return what the upstream lists; None where only git can tell, or say what is wrong.
 
-    `left`: seconds; `way`: how it was listed last; `here`: the names of refs that are here.
+    `left`: seconds; `way`: how it was listed last; `here`: the names of refs that are here. Of a mirror that was not
+    listed in process yet, what was seen of others of its host decides.
     """
     if target.url.scheme not in {"http", "https"}:
         return None
+    others = WAYS_OF_HOSTS.of(target.origin)
+    if others is Way.GIT and way in {"", Way.GIT}:
+        return None
+    listed = _in_process(target, refspecs, left=left, way=way or others or "", here=here)
+    if listed is not None:
+        WAYS_OF_HOSTS.worked(target.origin, listed.way)
+    return listed
+
+
+def _in_process(
+    target: Contact, refspecs: Sequence[str], *, left: float, way: str, here: Collection[str]
+) -> Listed | None:
     until = time.monotonic() + min(left, IN_PROCESS_SECONDS)
     if way in WAYS and (listed := _again(target, refspecs, Way(way), until=until, here=here)):
         return listed
