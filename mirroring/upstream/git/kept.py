@@ -40,7 +40,7 @@ def keeping(
     It dies with the thread that starts it: that has to be one which lives as long as the process is needed.
     """
     limits = Limits(memory=memory, file_size=MOST_SAID)
-    held = [*confinement.limits(limits), *confinement.prefix(), *(str(part) for part in command)]
+    held = [*confinement.prefix(limits), *(str(part) for part in command)]
     with NOTHING.open("r+b") as nothing, said.open("wb") as errors:
         process = subprocess.Popen(
             held,
