@@ -30,7 +30,13 @@ def test_checks_are_leased_by_one_statement_that_reads_the_lines_by_their_index(
 
 
 def test_a_generic_plan_reads_the_lines_of_checks_by_their_index_too(statement):
-    types = {"now": "timestamptz", "until": "timestamptz", "each": "int", "limit": "int", "busy": "bigint[]"}
+    types = {
+        "now": "timestamptz",
+        "until": "timestamptz",
+        "each": "int",
+        "limit": "int",
+        "busy": "bigint[]",
+    } | {"adaptive": "boolean"}
 
     plan = plans.generic_plan_of(*statement, types=types)
 

@@ -1,16 +1,18 @@
 """Connections to upstreams: kept, pinned, encrypted, bounded, and strict about where an answer ends."""
 
 import asyncio
+import gc
 import os
 import socket
 import threading
 import time
+import weakref
 from dataclasses import replace
 
 import pytest
 
 from mirroring.upstream.client.dialing import Unsupported
-from mirroring.upstream.client.probe import Question, Refused, Way, check
+from mirroring.upstream.client.probe import Posed, Question, Refused, Way, check
 from mirroring.upstream.client.protocol import BadAnswer
 from mirroring.upstream.client.target import authorization
 from tests.lab.memory_upstream import Refs, http
@@ -123,6 +125,41 @@ def test_idle_connections_are_closed_and_never_too_many(upstream, client, monkey
     assert _tidied(client) == 1
     monkeypatch.setattr("mirroring.upstream.client.connections.IDLE_SECONDS", 0.0)
     assert _tidied(client) == 0
+
+
+def test_idle_connections_are_counted_out_also_between_two_looks(upstream, client, monkeypatch):
+    monkeypatch.setattr("mirroring.upstream.client.connections.MOST_IDLE", 3)
+    monkeypatch.setattr("mirroring.upstream.client.connections.SURPLUS", 2)
+    for number in range(9):
+        client.digest(target(upstream.url_of("a").replace("127.0.0.1", f"host-{number}.example")))
+        assert len(client.loop.pool._idle) <= 5
+
+
+def test_an_idle_connection_keeps_nothing_of_its_answer(upstream, client):
+    kept = []
+
+    class Sink:
+        def __call__(self, data):
+            pass
+
+    def sink():
+        made = Sink()
+        kept.append(weakref.ref(made))
+        return made
+
+    where = target(upstream.url_of("a"))
+    request = Posed(Question(where, HEADS, Way.V2_SHA1)).request
+    client.loop.run(client.loop.pool.exchange(where.origin, request, sink, dial=client.dial), seconds=5)
+    gc.collect()
+
+    assert len(client.loop.pool._idle) == 1
+    assert [each() for each in kept] == [None]
+
+
+def test_the_older_handshake_asks_for_no_copy_of_a_proxy(upstream, client):
+    upstream.speaks = 0
+    client.digest(target(upstream.url_of("a")), way=Way.ADVERTISED)
+    assert upstream.requests[-1].headers["pragma"] == "no-cache"
 
 
 def _tidied(client):

@@ -17,7 +17,8 @@ IDLE_SECONDS = 60.0
 OLDEST_SECONDS = 600.0
 """A connection is not used for longer: the next one asks anew which address it may go to."""
 
-MOST_IDLE = 512
+MOST_IDLE, SURPLUS = 512, 64
+"""Connections that may idle, and how many more until they are counted out: each is an open file."""
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Pool:
 
     _idle: dict[Origin, list[_Held]] = field(default_factory=dict)
     opened: int = 0
+    _idling: int = 0
 
     async def exchange(self, origin: Origin, request: bytes, sink: Callable[[], Sink], *, dial: Dial) -> Head:
         """Send one request and return the head of its answer; the body goes into a sink of its own for each try.
@@ -66,6 +68,9 @@ class Pool:
         if held.connection.usable:
             held.used = time.monotonic()
             self._idle.setdefault(origin, []).append(held)
+            self._idling += 1
+            if self._idling > MOST_IDLE + SURPLUS:
+                self.tidy()
         else:
             held.connection.close()
 
@@ -81,6 +86,7 @@ class Pool:
         idle, now = self._idle.get(origin, []), time.monotonic()
         while idle:
             held = idle.pop()
+            self._idling -= 1
             if (
                 held.connection.usable
                 and now - held.used < IDLE_SECONDS
@@ -101,6 +107,7 @@ class Pool:
                 held.connection.close()
                 self._idle[origin].remove(held)
         self._idle = {origin: idle for origin, idle in self._idle.items() if idle}
+        self._idling = sum(map(len, self._idle.values()))
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -108,3 +115,4 @@ class Pool:
             for held in idle:
                 held.connection.close()
         self._idle.clear()
+        self._idling = 0

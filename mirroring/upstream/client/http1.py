@@ -101,6 +101,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, result: Head | OSError | BadAnswer) -> None:
         then, self._then = self._then, None
+        self._sink = bytes  # A connection that idles keeps nothing of what came in.
+        self._start()
         if isinstance(result, Head):
             self.exchanges += 1
         else:

@@ -38,7 +38,9 @@ def _around(origin: Origin, ending: str, body: bytes, accept: str) -> tuple[byte
         "Git-Protocol: version=2",
         f"Accept: {accept or '*/*'}",
     ]
-    if body:
+    if not body:
+        lines.append("Pragma: no-cache")  # As git: a proxy's copy would be the same whatever is new.
+    else:
         lines += [f"Content-Type: application/x-{protocol.SERVICE}-request", f"Content-Length: {len(body)}"]
     before = f"{'POST' if body else 'GET'} {place}".encode()
     after = "".join(f"{line}\r\n" for line in lines).encode()
