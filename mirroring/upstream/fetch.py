@@ -1,6 +1,5 @@
 """One import: list the upstream, fetch into the staging repository, let readers see all refs at one instant."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,8 +18,6 @@ from mirroring.upstream.transfer.listing import Listed
 from mirroring.upstream.transfer.session import Order, Remaining, Session
 from mirroring.upstream.transfer.staging import stage
 from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
-
-_REDIRECTED = re.compile(r"returned error: 30[12378]\b")
 
 
 @dataclass(frozen=True)
@@ -72,9 +69,9 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
             left.check()
             repository.publish(order.epoch, still_ours=still_ours, afresh=order.afresh)
         # What moved between listing and fetch, refs or HEAD, may move back: then a check would see no change, and be
-        # wrong. And checks follow no redirect.
-        is_whole = order.probes and brought is listed and session.contact is target
-        digest = listed.digest if is_whole else None
+        # wrong. And checks follow no redirect to another host.
+        is_whole = brought is listed and redirects.same_host(session.contact.url, target.url)
+        digest = listed.digest if order.probes and is_whole else None
         return Fetched(refs.difference(before, after), moved_to=moved_to, digest=digest, way=listed.way)
     except FileNotFoundError:
         if staging.exists():
@@ -103,7 +100,7 @@ def _listed(session: Session, probed: Listed | None) -> tuple[Listed, Session, s
     try:
         return listing.of_text(session.list(), refspecs, url=session.contact.url), session, ""
     except GitError as error:
-        if not _REDIRECTED.search(error.detail):
+        if not redirects.met(error):
             raise _explained(error, session.contact) from None
     followed = redirects.follow(session.contact, route_to=session.order.route_to)
     session = replace(session, contact=followed.contact)

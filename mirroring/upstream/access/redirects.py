@@ -1,6 +1,7 @@
 """Following redirects, for git never does: hop by hop, each under the policy that the first URL was under."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -22,6 +23,7 @@ ANSWER_SECONDS = 30.0
 PERMANENT = frozenset({301, 308})
 REDIRECTS = PERMANENT | {302, 303, 307}
 ENDING = "/info/refs?service=git-upload-pack"
+_MET = re.compile(r"returned error: 30[12378]\b")
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,11 @@ def follow(first: Contact, *, route_to: RouteTo) -> Followed:
     raise GitError(
         Outcome.TRANSIENT, f"the upstream redirects more than {MAX_HOPS} times: give its final URL"
     )
+
+
+def met(error: GitError) -> bool:
+    """Say whether git failed because it met a redirect."""
+    return bool(_MET.search(error.detail))
 
 
 def same_host(one: UpstreamURL, other: UpstreamURL) -> bool:

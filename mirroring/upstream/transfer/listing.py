@@ -11,8 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from mirroring.models import Host
-from mirroring.upstream.access import contact, ssh_sharing
-from mirroring.upstream.access.contact import Contact, origin_of, route_of
+from mirroring.rules.outcomes import Outcome
+from mirroring.upstream.access import contact, redirects, ssh_sharing
+from mirroring.upstream.access.contact import Contact, Route, origin_of, route_of
 from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.client import protocol
 from mirroring.upstream.client.asks import ANSWER_SECONDS, Ask
@@ -31,6 +32,7 @@ from mirroring.upstream.client.probe import (
 from mirroring.upstream.client.protocol import BadAnswer, Listing, ObjectFormat
 from mirroring.upstream.client.target import Target, authorization
 from mirroring.upstream.disk import refs
+from mirroring.upstream.errors import GitError
 from mirroring.upstream.git.process import StopHandle
 from mirroring.upstream.policy.urls import UpstreamURL
 from mirroring.upstream.transfer.asking import Git
@@ -181,7 +183,12 @@ class Known:
         return Ask(question, self._dial, self._by_git, over_ssh, for_whom, until, patience)
 
     def _contact(self) -> Contact:
-        return contact.to(self.url, route_to=lambda _: route_of(self.host), secret=self.secret)
+        return contact.to(self.url, route_to=self._route_to, secret=self.secret)
+
+    def _route_to(self, host: str) -> Route:
+        if host != self.host.name:
+            raise GitError(Outcome.TRANSIENT, f"the upstream redirects to {host}: only imports follow there")
+        return route_of(self.host)
 
     def _dial(self) -> Sequence[str]:
         return self._contact().addresses
@@ -195,10 +202,20 @@ class Known:
         return ssh_sharing.start(self._contact())
 
     def _by_git(self) -> Heard:
-        # At the root, so that git does not take the configuration of a repository that it happens to stand in.
+        """Have git list the upstream, at the end of the way where it redirects within its host."""
+        target = self._contact()
         with TemporaryDirectory(prefix="mirroring-check-") as folder:
-            git = Git(
-                self._contact(), ("-C", "/"), Path(folder), left=lambda: CHECK_BY_GIT, stop=StopHandle()
-            )
-            text = git.list(idle=CHECK_BY_GIT)
+            try:
+                text = _text_of(target, Path(folder))
+            except GitError as error:
+                if not redirects.met(error):
+                    raise
+                followed = redirects.follow(target, route_to=self._route_to)
+                text = _text_of(followed.contact, Path(folder))
         return Heard(of_text(text, self.refspecs, url=self.url).digest, size=len(text))
+
+
+def _text_of(target: Contact, folder: Path) -> str:
+    # At the root, so that git does not take the configuration of a repository that it happens to stand in.
+    git = Git(target, ("-C", "/"), folder, left=lambda: CHECK_BY_GIT, stop=StopHandle())
+    return git.list(idle=CHECK_BY_GIT)
