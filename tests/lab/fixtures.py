@@ -57,3 +57,12 @@ def upstream(make_upstream):
 @pytest.fixture
 def url(git_server, upstream):
     return git_server.add(upstream.name, upstream.path)
+
+
+@pytest.fixture
+def other(tmp_path: Path):
+    """Another server: a place where nothing of ours may arrive uninvited."""
+    log = tmp_path / "other.jsonl"
+    with GitServer(log=log) as server:
+        server.requests = lambda: log.read_text().count('"start"') if log.exists() else 0
+        yield server

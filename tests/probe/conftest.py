@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.certificates import Authority
-from tests.lab.fixtures import git_server, make_upstream, request_log  # noqa: F401
+from tests.lab.fixtures import git_server, make_upstream, other, request_log  # noqa: F401
 from tests.lab.memory_upstream import MemoryUpstream, Refs
 from tests.making import configure, lost_tracker, make_mirror, new_tracker, repositories_folder, tracker  # noqa: F401
 from tests.probe.asking import Client

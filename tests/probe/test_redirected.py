@@ -3,7 +3,6 @@
 import pytest
 
 from mirroring.upstream.client.probe import Way
-from tests.lab.http_server import GitServer
 from tests.lab.repositories import push_commits
 from tests.making import heads_and_tags, state_of
 
@@ -15,15 +14,6 @@ def round_trip(fleet, repositories_folder, git_server, make_upstream):
     made = RoundTrip(fleet, git_server, make_upstream("plain"))
     made.server.add("here", made.upstream.path)
     return made
-
-
-@pytest.fixture
-def other(tmp_path):
-    """A server on another port, and so another host."""
-    log = tmp_path / "other.jsonl"
-    with GitServer(log=log) as server:
-        server.requests = lambda: log.read_text().count('"start"') if log.exists() else 0
-        yield server
 
 
 def redirected(round_trip, to, *, code=301):

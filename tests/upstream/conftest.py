@@ -11,7 +11,7 @@ import pytest
 from mirroring.upstream.git import confinement
 from tests.lab import fast_import
 from tests.lab.fast_import import Stream
-from tests.lab.fixtures import git_server, make_upstream, request_log, upstream, url  # noqa: F401
+from tests.lab.fixtures import git_server, make_upstream, other, request_log, upstream, url  # noqa: F401
 
 DEFAULT = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 EVERYTHING = ("+refs/*:refs/*",)

@@ -10,20 +10,10 @@ from mirroring.upstream.access.credentials import Secret, SecretKind
 from mirroring.upstream.errors import Blocked, GitError
 from mirroring.upstream.policy.guard import AllowList
 from mirroring.upstream.policy.urls import BadURL, parse
-from tests.lab.http_server import GitServer
 
 pytestmark = pytest.mark.one_database
 
 START = parse("https://h.example/team/x")
-
-
-@pytest.fixture
-def other(tmp_path):
-    """Another server: a place where nothing of ours may arrive uninvited."""
-    log = tmp_path / "other.jsonl"
-    with GitServer(log=log) as server:
-        server.requests = lambda: log.read_text().count('"start"') if log.exists() else 0
-        yield server
 
 
 def moved(git_server, upstream, to, *, code=301, name="old"):
