@@ -5,6 +5,7 @@ fixtures, never at its top.
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ def redis_client(valkey: str) -> Iterator[redis.Redis]:
 @pytest.fixture(autouse=True)
 def empty_valkey(redis_client: redis.Redis) -> None:
     redis_client.flushall()
+
+
+@pytest.fixture(autouse=True)
+def nothing_seen_of_hosts() -> None:
+    """Ports come back with other servers behind them, and what was seen of one is remembered for an hour."""
+    if loaded := sys.modules.get("mirroring.upstream.transfer.ways"):
+        loaded.WAYS_OF_HOSTS.__init__()
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,7 @@ from tests.probe.round_trip import RoundTrip
 def shop(fleet, repositories_folder, git_server, make_upstream, request_log):
     made = RoundTrip(fleet, git_server, make_upstream("plain"))
     made.asked = lambda: _requests(request_log)
-    ways.WAYS_OF_HOSTS.__init__()
-    yield made
-    ways.WAYS_OF_HOSTS.__init__()
+    return made
 
 
 def _requests(log):

@@ -8,6 +8,7 @@ from mirroring.upstream.client import protocol
 from mirroring.upstream.client.probe import Way
 from mirroring.upstream.client.protocol import BadAnswer, packet
 from mirroring.upstream.transfer import relisting
+from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
 from tests.lab.repositories import push_commits
 from tests.making import git, heads_and_tags
 from tests.probe.asking import HEADS, LOOPBACK, Client, target
@@ -141,6 +142,7 @@ def test_what_cannot_be_read_quickly_is_read_all_the_same(upstream, mirrored, re
 @pytest.mark.parametrize("way", ["v2 sha256", "advertised", "git", "unheard of", ""])
 def test_a_way_that_leads_nowhere_is_found_anew(way, upstream, mirrored, repository):
     push_commits(upstream, seed=2, kind="commit")
+    WAYS_OF_HOSTS.__init__()  # Or what worked for others of the host would be tried first.
 
     assert mirrored(way=way)[-3:] == ["refs", "ls-refs", "fetch"]
     assert heads_and_tags(repository.path) == heads_and_tags(upstream.path)
