@@ -177,7 +177,7 @@ def _sweep(stage: Stage, case: Case, scale: Scale) -> Iterator[Row]:
 
 def _rounds(scale: Scale, count: int) -> int:
     """Return how often each contender sweeps: what takes minutes, less often."""
-    return scale.pick(smoke=1, quick=2, full=2 if count > MANY else 5)
+    return scale.pick(smoke=1, quick=2, full=1 if count > MANY else 5)
 
 
 def _contender(name: str, fleet: Fleet, run: Callable[[], Cost], head_of: Callable[[int], str]) -> Contender:

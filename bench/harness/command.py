@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -35,14 +35,22 @@ def main(name: str, measure: Callable[[Scale], Iterable[Row]]) -> None:
     sys.exit(run(name, measure, Scale(options.size, options.seed), out=out))
 
 
+def _until_void(name: str, rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield rows; in place of those that prove nothing, one that says why."""
+    try:
+        yield from rows
+    except Void as void:
+        yield Row(row=name, what=name, peer_name="-", unit="-", ours=0, peer=0, target=0, void=str(void))
+
+
 def run(name: str, measure: Callable[[Scale], Iterable[Row]], scale: Scale, *, out: Path) -> int:
     """Measure one module of rows and return the exit status."""
-    began = machine.facts()
-    try:
-        rows = list(measure(scale))
-    except Void as void:
-        rows = [Row(row=name, what=name, peer_name="-", unit="-", ours=0, peer=0, target=0, void=str(void))]
-    results.write(out / f"{name}.jsonl", rows, run=began | {"scale": scale.size, "seed": scale.seed})
+    facts = machine.facts() | {"scale": scale.size, "seed": scale.seed}
+    rows: list[Row] = []
+    for row in _until_void(name, measure(scale)):
+        rows.append(row)
+        # At once: what was measured is kept, whatever becomes of the rows that take longer.
+        results.write(out / f"{name}.jsonl", rows, run=facts)
     console.print(table(rows))
     for reason in dict.fromkeys(
         f"{row.peer_name}: {row.void or row.why}" for row in rows if row.void or row.why

@@ -73,6 +73,20 @@ def test_a_module_that_fails_is_named_whether_it_ran_alone_or_beside_others(size
     assert run_all(names, size, seed=1, out=tmp_path) == ["harness.nothing"]
 
 
+def test_what_was_measured_before_is_kept_though_a_later_row_is_void_or_the_run_is_cut_short(tmp_path):
+    def measure(_scale, failure):
+        yield row()
+        raise failure
+
+    with pytest.raises(KeyboardInterrupt):
+        run("cut", lambda scale: measure(scale, KeyboardInterrupt()), Scale("smoke"), out=tmp_path)
+    assert run("void", lambda scale: measure(scale, Void("no")), Scale("smoke"), out=tmp_path) == VOID
+
+    kept = {name: (tmp_path / f"{name}.jsonl").read_text().splitlines() for name in ("cut", "void")}
+    assert len(kept["cut"]) == 1
+    assert len(kept["void"]) == 2
+
+
 def test_a_peer_that_did_not_run_voids_a_row_with_a_target(tmp_path):
     absent = row(peer=0)
 
