@@ -232,6 +232,17 @@ def test_a_connection_that_was_cut_is_replaced(shop):
     assert len(shop.logins()) == before + 1
 
 
+def test_a_connection_that_leads_nowhere_though_its_process_runs_is_replaced(shop):
+    shop.mirror()
+    assert shop.check()["unchanged"] == 1
+    before = len(shop.logins())
+    [master] = shop.masters
+    master.control.unlink()
+
+    assert shop.check()["unchanged"] == 1
+    assert len(shop.logins()) == before + 1
+
+
 def _children_of(pid):
     said = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=True)
     return said.stdout.split()
