@@ -28,7 +28,8 @@ def rows(scale: Scale) -> Iterator[Row]:
     jobs = [(mirror, mirror % 7 + 1) for mirror in range(scale.pick(smoke=50, quick=2_000, full=10_000))]
     with lab("sqlite") as place:
         ours, *others = in_turns(_contenders(place, jobs), rounds=scale.rounds, seed=scale.seed)
-        bulk = sidekiq.measure(place, jobs=len(jobs), rounds=scale.rounds)
+        install = scale.size != "smoke"
+        bulk = sidekiq.measure(place, jobs=len(jobs), rounds=scale.rounds, install=install)
     for peer in [*others, bulk]:
         yield _row(ours, peer, jobs=len(jobs))
 

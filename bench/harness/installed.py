@@ -1,5 +1,7 @@
-"""Peers from PyPI, each in an environment of its own below .build/peers, installed once."""
+"""Peers: from PyPI, each in an environment of its own below .build/peers, and from Debian; installed once."""
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +23,16 @@ def python_with(requirement: str) -> Path | None:
                 return None
         done.touch()
     return python
+
+
+def from_debian(package: str) -> None:
+    """Install a package of Debian, if this is Debian and we may. Whoever asks sees for himself whether it is there."""
+    if os.geteuid() or not shutil.which("apt-get"):
+        return
+    for words in (["update"], ["install", "--yes", "--no-install-recommends", package]):
+        subprocess.run(
+            ["apt-get", "-qq", *words],
+            env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
