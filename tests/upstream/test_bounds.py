@@ -226,7 +226,8 @@ def test_a_server_that_lists_without_end_is_stopped_before_it_takes_the_memory(b
 
 
 def test_a_check_by_git_is_stopped_before_it_takes_the_memory_too(endless):
-    known = Known(urls.parse(endless), Host(name="127.0.0.1"), ("+refs/*:refs/*",), Way.GIT)
+    url = urls.parse(endless)
+    known = Known(url, Host(name=url.host), ("+refs/*:refs/*",), Way.GIT)
     by_git = known.ask(for_whom=None).by_git
     assert by_git is not None
 
