@@ -89,7 +89,8 @@ def _without_slot(claim: Claim, *, place: Place) -> Outcome:
     now = place.clock.now()
     place.tracker.note("imports_without_slot")
     rows = ImportState.objects.held(claim, now=now).filter(status=Status.SCHEDULED)
-    rows.settle(Status.FAILED, now=now, outcome=Outcome.NO_SLOT, next_execution_at=now)
+    if rows.settle(Status.FAILED, now=now, outcome=Outcome.NO_SLOT, next_execution_at=now):
+        place.tracker.forget(claim.token)
     return Outcome.NO_SLOT
 
 

@@ -305,6 +305,32 @@ def test_the_promises_hold_in_many_more_orders_of_events(new_tracker):
     run(new_tracker(), LONG)
 
 
+def busy(tracker):
+    """Return a stage with two imports that run, of different hosts."""
+    stage = Stage(tracker, mirrors=2, slots=2)
+    turn(TRACKED)
+    stage.dispatch()
+    while stage.desk.sent:
+        stage.door(stage.desk.sent.pop())
+    for worker in stage.workers:
+        stage.begin(worker, stage.imports.pop())
+    return stage
+
+
+def test_a_row_and_its_slot_that_ran_out_stand_again_together_when_the_clock_jumps_back(new_tracker):
+    stage = busy(new_tracker())
+    for worker in list(stage.workers):
+        stage.crash(worker)
+    stage.pass_time(LEASE + timedelta(seconds=10))
+    assert not stage.live(Pool.IMPORTING) | stage.flying()
+    stage.ready()  # It counts, as /metrics does at any time.
+
+    stage.pass_time(-timedelta(hours=1))
+
+    assert stage.live(Pool.IMPORTING) == stage.flying()
+    assert len(stage.flying()) == 2
+
+
 def test_time_that_passes_moves_every_deadline(new_tracker):
     stage = Stage(new_tracker(), mirrors=2, slots=2)
     turn(TRACKED)

@@ -151,15 +151,16 @@ def test_the_end_of_an_import_wakes_the_scheduler_where_it_refills_by_event(work
 # -- who may not run --------------------------------------------------------------------------------------------------
 
 
-def test_without_a_slot_nothing_runs_and_the_mirror_is_due_again_without_blame(works, tracker):
+def test_without_a_slot_nothing_runs_and_the_mirror_is_due_again_without_blame(works, tracker, redis_client):
     mirror = works.mirror(retry_count=2)
     claim = works.scheduled(mirror)
-    tracker.forget(claim.token)
+    redis_client.zadd("{mirroring}:importing", {claim.token: 1})
 
     assert works.run(claim) is Outcome.NO_SLOT
 
     row = state_of(mirror)
     assert works.asked() == 0
+    assert tracker.leases("importing") == []
     assert (row.status, row.last_outcome, row.retry_count) == ("failed", "no_slot", 2)
     assert row.import_due_at <= tracker.now()
     assert not ImportAttempt.objects.exists()

@@ -119,6 +119,17 @@ def test_a_job_whose_lease_ended_makes_room_by_itself(tracker):
     assert door(tracker, "4:1", host=2, slots=1) is Door.OPEN
 
 
+def test_a_job_whose_lease_ended_is_counted_again_if_the_clock_jumps_back(tracker, redis_client):
+    door(tracker, "1:1", slots=1, lease=SHORT)
+    time.sleep(0.1)
+    assert door(tracker, "2:1", slots=1) is Door.OPEN
+
+    redis_client.zincrby("{mirroring}:importing", LEASE / timedelta(milliseconds=1), "1:1")
+    tracker.release("2:1")
+
+    assert door(tracker, "3:1", slots=1) is Door.HOST_FULL
+
+
 def test_a_renewed_job_is_counted_on(tracker):
     door(tracker, "1:1", slots=1, lease=SHORT)
     tracker.renew(["1:1"], lease=LEASE)

@@ -6,8 +6,8 @@
 return {
   ready(KEYS[1]) and 1 or 0,
   capacity(KEYS[4], KEYS[5], ARGV[1]),
-  live(KEYS[3]),
-  live(KEYS[2]),
+  running(KEYS[3]),
+  running(KEYS[2]),
   announced(KEYS[4], KEYS[5]),
   now,
 }

@@ -2,13 +2,9 @@
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
--- Leases of a pool that still run. Ended ones are forgotten a thousand at a time: a purge of 100,000 in one
--- call would hold the server for 12 to 18 ms.
-local function live(pool)
-  local ended = redis.call('ZRANGEBYSCORE', pool, '-inf', now, 'LIMIT', 0, 1000)
-  if #ended > 0 then
-    redis.call('ZREM', pool, unpack(ended))
-  end
+-- Leases of a pool that still run. Ended ones are left to repair, which takes each with its row: were they forgotten
+-- here, a clock that jumps back would have the row stand again without its slot.
+local function running(pool)
   return redis.call('ZCOUNT', pool, '(' .. now, '+inf')
 end
 
@@ -64,11 +60,6 @@ local function add_all(pool, flag, pairs_of_score_and_member)
   end
 end
 
--- The same in one command: ended ones are left for the next count, which is taken every few seconds.
-local function running(pool)
-  return redis.call('ZCOUNT', pool, '(' .. now, '+inf')
-end
-
 -- Whether somebody leads.
 local function leads(leader)
   return running(leader) > 0
@@ -82,8 +73,8 @@ end
 
 -- Take or renew the leader's lease for an owner; where another leads, remind that one.
 local function lead(leader, again, owner, lease)
-  local deadline = redis.call('ZSCORE', leader, owner)
-  if not (deadline and tonumber(deadline) > now) and live(leader) > 0 then
+  redis.call('ZREMRANGEBYSCORE', leader, '-inf', now)
+  if not redis.call('ZSCORE', leader, owner) and leads(leader) then
     remind(again)
     return 0
   end
@@ -101,9 +92,9 @@ local function ask_for_run(leader, again, wake, life)
 end
 
 -- The jobs of one host, a plain set: a job counts while its lease in a pool runs, so that leases heal these counts
--- too. The size of the set is an upper bound; only where that forbids a job are the pools asked, and the dead
--- forgotten. Returns how many jobs it holds in both pools, and how many of them are importing; with `but` the job of
--- that token is neither counted nor forgotten where the pools are asked.
+-- too. The size of the set is an upper bound; only where that forbids a job are the pools asked, and those forgotten
+-- that neither knows. Returns how many jobs it holds in both pools, and how many of them are importing; with `but` the
+-- job of that token is neither counted nor forgotten where the pools are asked.
 --
 -- A set must outlive the longest import that nothing else of its host follows.
 local HOST_LIFE = 86400
@@ -118,7 +109,7 @@ local function host_holds(host, processing, importing, slots, but)
     local part = slice(tokens, at, math.min(at + 1999, #tokens))
     local queued = redis.call('ZMSCORE', processing, unpack(part))
     local flying = redis.call('ZMSCORE', importing, unpack(part))
-    local dead = {}
+    local unknown = {}
     for i, token in ipairs(part) do
       if token == but then
         -- The caller's own.
@@ -126,12 +117,12 @@ local function host_holds(host, processing, importing, slots, but)
         runs = runs + 1
       elseif (tonumber(queued[i] or nil) or 0) > now then
         waits = waits + 1
-      else
-        dead[#dead + 1] = token
+      elseif not (queued[i] or flying[i]) then
+        unknown[#unknown + 1] = token
       end
     end
-    if #dead > 0 then
-      redis.call('SREM', host, unpack(dead))
+    if #unknown > 0 then
+      redis.call('SREM', host, unpack(unknown))
     end
   end
   return waits + runs, runs
