@@ -137,6 +137,10 @@ class ClaimsQuerySet(_ImportStates):
                 held |= {Claim(mirror_id=row[0], epoch=row[1]) for row in cursor.fetchall()}
         return held
 
+    def shorten(self, *, beyond: datetime, until: datetime) -> int:
+        """Have claims that would last beyond a time end at an earlier one, and return how many there were."""
+        return self.filter(claim_expires_at__gt=beyond).update(claim_expires_at=until)
+
     def give_back(self, claims: Sequence[Claim], *, now: datetime) -> int:
         """Make claimed mirrors that are not in flight due again, and return how many were."""
         return sum(

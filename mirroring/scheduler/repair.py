@@ -40,6 +40,8 @@ class Repaired:
     poisoned: int = 0
     """Rows that could not be repaired: each is tried again at every run, and none stops the others."""
     abandoned_checks: int = 0
+    overlong: int = 0
+    """Claims and slots that would have lasted longer than any is given."""
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -56,6 +58,7 @@ def repair(
     if not tracker.lead(owner, lease=REPAIRER_LEASE, role="repairer"):
         return Repaired()
     try:
+        overlong = _overlong(now=clock.now(), lease=configured.lease, tracker=tracker)
         rebuilt = _rebuild(now=clock.now(), tracker=tracker)
         messages = _lost_messages(now=clock.now(), tracker=tracker)
         settle = partial(_bring_to_rest, now=clock.now(), configured=configured, next_due=next_due)
@@ -72,12 +75,23 @@ def repair(
         orphan_slots=orphans,
         abandoned_checks=abandoned,
         poisoned=poisoned,
+        overlong=overlong,
     )
     if done:
         logger.warning("repaired", extra=vars(done))
     if tracker.left_behind() or done:
         wake()
     return done
+
+
+def _overlong(*, now: datetime, lease: timedelta, tracker: JobTracker) -> int:
+    """Have claims and slots that would last longer than any is given end in a lease: the server's clock jumped back.
+
+    Only those beyond two leases, for one may have been renewed since the clock was read. Who lives renews again.
+    """
+    end = {"beyond": now + 2 * lease, "until": now + lease}
+    # The rows first: none is to outlast its slot.
+    return ImportState.objects.shorten(**end) + tracker.shorten(**end)
 
 
 def _rebuild(*, now: datetime, tracker: JobTracker) -> bool:

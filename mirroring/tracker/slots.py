@@ -1,7 +1,7 @@
 """The pools of slots: who may start, who runs, and how many of each host."""
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from mirroring.tracker.scripts import TAG, Scripts, instant, milliseconds, speaks
@@ -93,6 +93,19 @@ class Slots(Scripts):
             for pool in Pool:
                 pipe.zrem(f"{TAG}:{pool}", *tokens[at : at + 1000])
             pipe.execute()
+
+    @speaks
+    def shorten(self, *, beyond: datetime, until: datetime) -> int:
+        """Have leases that would last beyond a time end at an earlier one, and return how many did."""
+        after, deadline = milliseconds(beyond - instant(0)), milliseconds(until - instant(0))
+        shortened = 0
+        for key in (f"{TAG}:{pool}" for pool in Pool):
+            tokens = cast(list[str], self._client.zrangebyscore(key, f"({after}", "+inf"))
+            if tokens:
+                # Those that were freed or renewed meanwhile are left as they are.
+                ends = dict.fromkeys(tokens, deadline)
+                shortened += int(self._client.zadd(key, ends, xx=True, lt=True, ch=True))  # type: ignore[arg-type]
+        return shortened
 
     @speaks
     def counts(self, *, max_capacity: int) -> Counts:

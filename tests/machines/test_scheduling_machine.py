@@ -232,11 +232,13 @@ class Scheduling(RuleBasedStateMachine):
         ImportState.objects.all().activate(now=stage.now())
         Host.objects.update(max_slots=None)
         self._lose_everything()
-        stage.pass_time(timedelta(days=10))  # Longer than all jumps of the clock together.
+        stage.repair()
+        stage.pass_time(2 * LEASE + AN_INSTANT)  # However far the clock has jumped back.
         stage.repair()
         assert not stage.live(Pool.IMPORTING)
         assert not stage.live(Pool.PROCESSING)
         assert not ImportState.objects.filter(claim_expires_at__isnull=False).exists()
+        stage.pass_time(timedelta(days=10))  # Longer than all jumps together, by which mirrors are due later.
         self._import_all()
 
     def _lose_everything(self) -> None:
@@ -329,6 +331,21 @@ def test_a_row_and_its_slot_that_ran_out_stand_again_together_when_the_clock_jum
 
     assert stage.live(Pool.IMPORTING) == stage.flying()
     assert len(stage.flying()) == 2
+
+
+def test_what_the_dead_held_is_free_in_two_leases_however_far_the_clock_jumps_back(new_tracker):
+    stage = busy(new_tracker())
+    for worker in list(stage.workers):
+        stage.crash(worker)
+    stage.pass_time(-timedelta(hours=1))
+    stage.repair()
+    assert stage.live(Pool.IMPORTING) == stage.flying() != set()
+
+    stage.pass_time(2 * LEASE)
+    stage.repair()
+
+    assert not stage.live(Pool.IMPORTING) | stage.flying()
+    assert ImportState.objects.filter(status=Status.FAILED).count() == 2
 
 
 def test_time_that_passes_moves_every_deadline(new_tracker):

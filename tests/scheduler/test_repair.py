@@ -17,8 +17,6 @@ from tests.making import LEASE, state_of
 from tests.scheduler.desk import POSITIONS, TRACKED, Desk, counts, to_the_door, turn
 from tests.scheduler.workshop import LONG_AGO, expire
 
-FAR = timedelta(days=9999)
-
 
 @pytest.fixture
 def mend(tracker):
@@ -38,7 +36,7 @@ def mend(tracker):
 
 
 def standing_claim(tracker):
-    return tracker.now() + FAR
+    return tracker.now() + LEASE
 
 
 def test_with_nothing_wrong_nothing_is_done_and_nobody_woken(mend, make_mirror, tracker):
@@ -233,6 +231,37 @@ def test_what_is_too_much_for_one_run_is_left_to_the_next(mend, make_mirror, mon
     runs = [mend() for _ in range(3)]
 
     assert [(run.lost_imports, run.lost_messages) for run in runs] == [(2, 2), (1, 1), (0, 0)]
+
+
+def test_after_the_clock_jumped_back_what_nobody_renews_ends_within_a_lease(
+    mend, make_mirror, tracker, redis_client
+):
+    an_hour = tracker.now() + timedelta(hours=1)
+    dead = in_flight(make_mirror, claim_expires_at=an_hour)
+    queued = make_mirror(claim_expires_at=an_hour, epoch=3)
+    tracker.door(f"{dead.pk}:3", capacity=9, lease=timedelta(hours=1))
+    tracker.admit([f"{queued.pk}:3"], capacity=9, lease=timedelta(hours=1), enforce=False)
+
+    assert mend().overlong == 4
+
+    ends = [state_of(each).claim_expires_at for each in (dead, queued)]
+    ends += [lease.deadline for pool in Pool for lease in tracker.leases(pool)]
+    now = tracker.now()
+    assert len(ends) == 4
+    assert all(now + LEASE / 2 < end <= now + LEASE for end in ends)
+    assert mend.woken == [True]
+    assert not mend()
+
+
+def test_what_was_renewed_since_the_clock_was_read_is_not_shortened(mend, make_mirror, tracker):
+    mirror = in_flight(make_mirror, claim_expires_at=tracker.now() + 1.5 * LEASE)
+    tracker.door(f"{mirror.pk}:3", capacity=9, lease=1.5 * LEASE)
+
+    assert not mend()
+
+    [slot] = tracker.leases(Pool.IMPORTING)
+    assert state_of(mirror).claim_expires_at > tracker.now() + LEASE
+    assert slot.deadline > tracker.now() + LEASE
 
 
 # -- slots without an owner -----------------------------------------------------------------------------------------
