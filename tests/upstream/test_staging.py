@@ -1,12 +1,14 @@
 """Imports of mirrors that are checked: what they bring of what was listed in process, and what they ask git for."""
 
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
 from mirroring.upstream.transfer import listing, staging
-from tests.lab import fast_import
+from tests.lab import fast_import, hostile
+from tests.lab.hostile import HostileServer
 from tests.lab.repositories import push_commits
 from tests.making import git, heads_and_tags, loose_refs, refs_of
 
@@ -131,6 +133,42 @@ def test_a_server_that_does_not_have_what_it_listed_is_asked_again(
     assert heads_and_tags(repository.path) == heads_and_tags(upstream.path)
     assert asked().count("ls-refs") == 2
     assert fetched.digest is None
+
+
+def test_a_listing_in_which_only_head_moved_before_the_fetch_leaves_no_digest(upstream, bring, repository):
+    """HEAD may move back: a check would then find what was listed first, and no change."""
+    honest, fetches = hostile.serve(upstream.path), []
+
+    def moving(exchange):
+        is_fetch = b"command=fetch" in exchange.body
+        if is_fetch and not fetches:
+            git(upstream.path, "symbolic-ref", "HEAD", "refs/heads/another")
+            with out_of_reach(upstream.path / "objects"):
+                honest(exchange)
+        else:
+            honest(exchange)
+        fetches.extend(["fetch"] * is_fetch)
+
+    with HostileServer({"x": moving}, addresses=[("127.0.0.1", 0)], note=lambda *_, **__: None) as server:
+        url = f"http://127.0.0.1:{server.port}/x/x.git"
+        fetched, again = bring(url, probes=True), bring(url, probes=True)
+
+    assert len(fetches) == 2
+    assert heads_and_tags(repository.path) == heads_and_tags(upstream.path)
+    assert git(repository.path, "symbolic-ref", "HEAD") == "refs/heads/another\n"
+    assert fetched.digest is None
+    assert again.digest is not None
+
+
+@contextmanager
+def out_of_reach(objects):
+    """Let a repository have none of its objects for a while."""
+    away = objects.with_name("away")
+    objects.rename(away)
+    objects.mkdir()
+    yield
+    objects.rmdir()
+    away.rename(objects)
 
 
 def test_a_listing_in_which_a_name_is_a_folder_too_is_not_followed(
