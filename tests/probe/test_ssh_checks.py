@@ -101,6 +101,15 @@ class _NoServer:
         return self.url
 
 
+def test_a_repository_of_sha256_is_imported_and_checked_over_ssh(shop, bare):
+    path = bare("sha256")
+    mirror = shop.mirror(shop.sshd.url(path))
+    assert heads_and_tags(mirror.repository) == heads_and_tags(path)
+    assert shop.check()["unchanged"] == 1
+    commit(path, "refs/heads/main", "another")
+    assert shop.check()["changed"] == 1
+
+
 def test_many_checks_go_over_one_connection_and_an_unchanged_mirror_takes_no_slot(shop, bare):
     chosen = [shop.mirror(), *(shop.mirror(shop.sshd.url(bare(refs=n))) for n in (1, 2))]
     assert {state_of(each).listed_way for each in chosen} == {Way.SSH}

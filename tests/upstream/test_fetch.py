@@ -1,6 +1,7 @@
 """One import, over real HTTP: what a mirror holds afterwards."""
 
 import os
+import shutil
 import time
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from tests.lab import fast_import, hostile, repositories, shapes
 from tests.lab.fast_import import Stream
 from tests.lab.hostile import HostileServer
 from tests.making import git, heads_and_tags, loose_refs, refs_of
+from tests.probe.asking import commit, make_bare
 from tests.upstream.conftest import EVERYTHING
 
 SHAPES = [pytest.param(name, marks=pytest.mark.long) if name == "big" else name for name in shapes.SHAPES]
@@ -291,6 +293,75 @@ def test_an_upstream_that_moves_between_listing_and_fetching_is_listed_again(ups
 
     assert "pushed" in listings
     assert refs_of(repository.path) == heads_and_tags(upstream.path)
+
+
+# -- object formats -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probes", [False, True], ids=["by git", "in process"])
+def test_an_upstream_of_sha256_is_mirrored(git_server, bring, repository, tmp_path, probes):
+    path = make_bare(tmp_path / "wide.git", "sha256", 3)
+    url = git_server.add("wide", path)
+
+    assert bring(url, probes=probes).outcome is Outcome.CHANGED
+    commit(path, "refs/heads/main", "another")
+    assert bring(url, probes=probes).outcome is Outcome.CHANGED
+
+    assert refs_of(repository.path) == heads_and_tags(path)
+    git(repository.path, "fsck", "--strict")
+    git(tmp_path, "clone", "--quiet", str(repository.path), str(tmp_path / "clone"))
+
+
+@pytest.mark.parametrize("probes", [False, True], ids=["by git", "in process"])
+@pytest.mark.parametrize("formats", [("sha1", "sha256"), ("sha256", "sha1")], ids=str)
+def test_the_first_commit_of_an_upstream_decides_of_its_object_format(
+    git_server, bring, repository, tmp_path, formats, probes
+):
+    """Git cannot tell of an empty one, and it may be made anew in another."""
+    path = tmp_path / "x.git"
+    url = git_server.add("x", make_bare(path, formats[0], 0))
+    bring(url, probes=probes)
+    shutil.rmtree(path)
+    make_bare(path, formats[1], 3)
+
+    assert bring(url, probes=probes).outcome is Outcome.CHANGED
+
+    assert refs_of(repository.path) == heads_and_tags(path)
+    git(repository.path, "fsck", "--strict")
+
+
+@pytest.mark.parametrize("afresh", [False, True])
+def test_an_upstream_in_another_object_format_changes_nothing_where_refs_are_here(
+    git_server, bring, repository, tmp_path, afresh
+):
+    path = make_bare(tmp_path / "x.git", "sha1", 3)
+    url = git_server.add("x", path)
+    bring(url)
+    before = heads_and_tags(path)
+    shutil.rmtree(path)
+    make_bare(path, "sha256", 3)
+
+    with pytest.raises(GitError, match="which is no SHA-1"):
+        bring(url, afresh=afresh)
+
+    assert refs_of(repository.path) == before
+
+
+def test_readers_understand_a_repository_at_each_step_to_another_object_format(
+    git_server, bring, repository, tmp_path, monkeypatch
+):
+    path, rename, seen = make_bare(tmp_path / "wide.git", "sha256", 3), os.rename, []
+    url = git_server.add("wide", path)
+
+    def then_read(source, target):
+        rename(source, target)
+        if Path(target).parent == repository.path:
+            seen.append(refs_of(repository.path))
+
+    monkeypatch.setattr(os, "rename", then_read)
+    bring(url)
+
+    assert seen == [{}, heads_and_tags(path)]
 
 
 # -- empty ----------------------------------------------------------------------------------------------------------

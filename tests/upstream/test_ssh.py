@@ -19,6 +19,7 @@ from tests.lab.fixtures import needs_sshd
 from tests.lab.proxy import Proxy
 from tests.lab.ssh_server import SshServer, make_key, public
 from tests.making import heads_and_tags, refs_of
+from tests.probe.asking import commit, make_bare
 
 pytestmark = [pytest.mark.one_database, needs_sshd]
 
@@ -52,6 +53,16 @@ def test_a_repository_is_fetched_over_ssh(sshd, upstream, fetch, repository):
     assert fetched.refs_changed > 0
     assert refs_of(repository.path) == heads_and_tags(upstream.path)
     assert not list(repository.path.rglob("known_hosts"))
+
+
+def test_a_repository_of_sha256_is_fetched_over_ssh(sshd, fetch, repository, tmp_path):
+    path = make_bare(tmp_path / "wide.git", "sha256", 3)
+
+    assert fetch(sshd.url(path)).refs_changed > 0
+    commit(path, "refs/heads/main", "another")
+    assert fetch(sshd.url(path)).refs_changed == 1
+
+    assert refs_of(repository.path) == heads_and_tags(path)
 
 
 def test_ssh_connects_to_the_address_that_was_judged_and_asks_no_dns(sshd, upstream, fetch, names):

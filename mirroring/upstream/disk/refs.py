@@ -73,13 +73,17 @@ def parse_listing(listing: str) -> tuple[str | None, dict[str, str]]:
     return head, found
 
 
+def digits(repository: Path) -> int:
+    """Return how many digits the object ids of a repository have."""
+    return 64 if "objectformat = sha256" in (repository / "config").read_text().lower() else 40
+
+
 def check(wanted: Mapping[str, str], *, moved: Mapping[str, str], is_new: bool, repository: Path) -> None:
     """Raise GitError if a repository of ours cannot hold what an upstream lists.
 
     `moved`: what the repository does not hold yet; `is_new`: some of that has a name that is not there yet.
     """
-    wide = "objectformat = sha256" in (repository / "config").read_text().lower()
-    fault = _fault(moved, digits=64 if wide else 40)
+    fault = _fault(moved, digits=digits(repository))
     if not fault and is_new and (name := below_another(wanted)):
         fault = f"{name[:200]} beside a ref in whose folder that would be"
     if fault:

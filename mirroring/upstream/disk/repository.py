@@ -111,6 +111,12 @@ class Repository:
             shutil.copyfile(self.packed_refs, staging / "packed-refs")
         return staging
 
+    def restage(self, epoch: int, *, object_format: str, stop: process.StopHandle) -> None:
+        """Let what is staged be in another object format than what readers see, which may have no refs."""
+        staging = self.staging(epoch)
+        with drafted(staging / "draft", stop=stop, object_format=object_format) as draft:
+            (draft.path / "config").rename(staging / "config")
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         # The kernel drops the lock with its holder, so a kill leaves none behind.
@@ -134,16 +140,22 @@ class Repository:
             with self._locked():
                 if not still_ours():
                     raise fenced()
+                # The object format first: no reader understands refs of another.
+                self._replace(staging / "config")
                 (staging / "packed-refs").rename(self.packed_refs)
-                head = staging / "HEAD"
-                if head.read_bytes() != (self.path / "HEAD").read_bytes():
-                    _sync(head)  # Or a power cut could leave the name to an empty file.
-                    head.rename(self.path / "HEAD")
+                self._replace(staging / "HEAD")
                 if afresh:
                     quarantine.set_aside(self.path, epoch=epoch, keep=staged)
                 _sync(self.path)
         except FileNotFoundError:
             raise fenced() from None
+
+    def _replace(self, staged: Path) -> None:
+        """Let readers see a staged file, if it is another than theirs."""
+        seen = self.path / staged.name
+        if staged.read_bytes() != seen.read_bytes():
+            _sync(staged)  # Or a power cut could leave the name to an empty file.
+            staged.rename(seen)
 
 
 def fenced() -> GitError:

@@ -44,6 +44,7 @@ def stage(session: Session, listed: Listed, *, here: Mapping[str, str]) -> Liste
 
 def _bring(session: Session, listed: Listed, *, here: Mapping[str, str], packed: Mapping[str, str]) -> None:
     """Bring a listing. `packed`: what is here, as git packs it; of what is missing there the tags are peeled anew."""
+    _suit(session, listed)
     wanted = listed.refs
     moved = refs.moved(wanted, here=here)
     is_new = not moved.keys() <= here.keys()
@@ -60,6 +61,13 @@ def _bring(session: Session, listed: Listed, *, here: Mapping[str, str], packed:
         if peeled is None:
             session.fetch(missing, first=not here)
     refs.write_packed(session.staging, kept | (_peeled(session, unpeeled) if peeled is None else peeled))
+
+
+def _suit(session: Session, listed: Listed) -> None:
+    """Stage in the object format of the upstream, which git tells only by what is listed, while no refs are here."""
+    order = session.order
+    if listed.object_format.digits != refs.digits(session.staging) and not refs.read(order.repository.path):
+        order.repository.restage(order.epoch, object_format=listed.object_format, stop=session.stop)
 
 
 def _peeled(session: Session, wanted: Mapping[str, str]) -> dict[str, str]:
