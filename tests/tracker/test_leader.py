@@ -136,6 +136,16 @@ def test_a_leader_that_died_with_what_it_was_asked_for_is_noticed(tracker):
     assert not tracker.left_behind()
 
 
+def test_a_dead_leader_is_followed_however_far_the_clock_jumps_back(tracker, redis_client):
+    tracker.lead("dead", lease=LEASE)
+    assert not tracker.lead("next", lease=LEASE)
+
+    redis_client.zincrby(f"{TAG}:leader", timedelta(hours=1) / timedelta(milliseconds=1), "dead")
+
+    assert tracker.lead("next", lease=LEASE)
+    assert not tracker.lead("dead", lease=LEASE)
+
+
 def test_a_wake_up_that_was_lost_stands_in_nobodys_way_for_long(tracker, redis_client):
     tracker.knock()
 

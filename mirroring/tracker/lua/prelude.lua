@@ -71,9 +71,11 @@ local function remind(again)
   redis.call('RPUSH', again, '1')
 end
 
--- Take or renew the leader's lease for an owner; where another leads, remind that one.
+-- Take or renew the leader's lease for an owner; where another leads, remind that one. A lease that would last longer
+-- than any is given is one from before the clock jumped back: whoever lives takes it anew.
 local function lead(leader, again, owner, lease)
   redis.call('ZREMRANGEBYSCORE', leader, '-inf', now)
+  redis.call('ZREMRANGEBYSCORE', leader, '(' .. now + 2 * lease, '+inf')
   if not redis.call('ZSCORE', leader, owner) and leads(leader) then
     remind(again)
     return 0
