@@ -207,7 +207,7 @@ def test_a_database_that_takes_no_writes_stops_a_run_before_it_begins(desk, make
 def test_while_another_run_leads_nothing_is_done_and_that_run_is_told(position, desk, make_mirror, tracker):
     turn(position)
     make_mirror()
-    tracker.lead("another", lease=LEASE)
+    tracker.lead("another", lease=dispatch.LEADER_LEASE)
 
     done = desk.run()
 

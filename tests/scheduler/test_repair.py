@@ -344,7 +344,7 @@ def test_after_a_flush_no_more_is_admitted_than_there_is_room_beside_what_runs(
 
 def test_one_repairs_at_a_time(mend, make_mirror, tracker):
     mirror = in_flight(make_mirror)
-    tracker.lead("another", lease=LEASE, role="repairer")
+    tracker.lead("another", lease=repair.REPAIRER_LEASE, role="repairer")
 
     assert not mend()
     assert state_of(mirror).status == "started"
