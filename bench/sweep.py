@@ -1,22 +1,23 @@
-"""Sweep a fleet once, whole stack: ours against a Celery task with `git fetch` a mirror, and against xargs."""
+"""Sweep a fleet once, whole stack: ours against a Celery task with `git fetch` a mirror, xargs, and grok-pull."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 from random import Random
 
 from bench.harness import upstreams
+from bench.harness.changes import Fleet
 from bench.harness.command import main
 from bench.harness.lab import Lab, lab
-from bench.harness.measure import Contender, Cost, Measured, in_turns, require
+from bench.harness.measure import Cost, Measured, in_turns, require
 from bench.harness.process_cpu import Stopwatch
 from bench.harness.row import Row, Target
 from bench.harness.scale import Scale
 from bench.harness.stack import Stack, running, wait_until
 from bench.harness.upstreams import Served
-from bench.peers import fetchers, git_client
+from bench.peers import fetchers, git_client, grokmirror
 
 PATIENCE_SECONDS = 3600.0
 SLOTS = 4
@@ -26,12 +27,16 @@ CELERY, XARGS = "Celery, a git fetch a task", "xargs -P2 git fetch"
 WHY = {
     CELERY: "prefork with two children on two cores; events off; its messages enqueued in one batch",
     XARGS: "best settings: no scheduler at all, lean flags, two at a time",
+    **grokmirror.WHY,
 }
 
 
 @dataclass(frozen=True)
 class Case:
-    """A kind of sweep: by which upstream, and the share of mirrors that changed. Targets: wall clock, client CPU."""
+    """A kind of sweep: by which upstream, and the share of mirrors that changed. Targets: wall clock, client CPU.
+
+    `manifest`: grok-pull takes part. `smoke`: one that a smoke run has, too.
+    """
 
     name: str
     what: str
@@ -39,42 +44,18 @@ class Case:
     wall: float
     cpu: float = 0
     memory: bool = False
+    manifest: bool = False
+    smoke: bool = False
 
 
 CASES = (
     Case("sweep-backend", "unchanged but for 1 %, git http-backend", 0.01, wall=6, cpu=30),
-    Case("sweep-memory", "unchanged but for 1 %, answers from memory", 0.01, wall=50, memory=True),
-    Case("sweep-tenth", "10 % changed, git http-backend", 0.1, wall=4),
-    Case("sweep-all", "all changed, git http-backend", 1.0, wall=1),
+    Case(
+        "sweep-memory", "unchanged but for 1 %, answers from memory", 0.01, wall=50, memory=True, smoke=True
+    ),
+    Case("sweep-tenth", "10 % changed, git http-backend", 0.1, wall=4, manifest=True, smoke=True),
+    Case("sweep-all", "all changed, git http-backend", 1.0, wall=1, manifest=True),
 )
-
-
-@dataclass
-class Fleet:
-    """The upstreams, and which of them changed for the turn that is to come. Every contender sees the same change."""
-
-    served: Served
-    changed: float
-    dice: Random
-    rounds: int = 0
-    hidden: set[int] = field(default_factory=set)
-
-    def change_for(self, turn: int) -> None:
-        """Change some of the upstreams, once for all contenders of a turn."""
-        if turn > self.rounds:
-            self.rounds = turn
-            numbers = range(len(self.served.urls))
-            self.hidden = set(self.dice.sample(numbers, max(1, round(len(numbers) * self.changed))))
-            self.served.push(sorted(self.hidden))
-
-    def require_found(self, head_of: Callable[[int], str]) -> None:
-        """Raise Void unless every mirror holds what its upstream holds."""
-        numbers = range(len(self.served.urls))
-        missed = [number for number in numbers if head_of(number) != self.served.head(number)]
-        require(
-            not missed,
-            otherwise=f"{len(missed)} mirrors are not as their upstreams; {len(self.hidden)} changed",
-        )
 
 
 def rows(scale: Scale) -> Iterator[Row]:
@@ -85,10 +66,12 @@ def rows(scale: Scale) -> Iterator[Row]:
         running(place, slots=SLOTS) as workers,
     ):
         for count, memory in product(counts, (False, True)):
-            cases = [case for case in CASES if case.memory is memory]
-            if scale.size == "smoke" or count > MANY:
+            cases = [
+                case for case in CASES if case.memory is memory and (case.smoke or scale.size != "smoke")
+            ]
+            if count > MANY:
                 cases = cases[:1]  # What changed costs a mirror the same in any fleet.
-            with _stage(workers, memory=memory, count=count, seed=scale.seed) as stage:
+            with _stage(workers, cases, count=count, scale=scale) as stage:
                 for case in cases:
                     yield from _sweep(stage, case, scale)
 
@@ -103,27 +86,36 @@ class Stage:
     mirrors: list[int]
     celery: fetchers.CeleryFetcher
     xargs: fetchers.XargsFetcher
+    groks: list[grokmirror.GrokFetcher]
 
 
 @contextmanager
-def _stage(workers: Stack, *, memory: bool, count: int, seed: int) -> Iterator[Stage]:
-    place = workers.place
+def _stage(workers: Stack, cases: Sequence[Case], *, count: int, scale: Scale) -> Iterator[Stage]:
+    place, memory = workers.place, cases[0].memory
     folder = place.folder / f"{'memory' if memory else 'backend'}-{count}"
     folder.mkdir()
     with ExitStack() as stack:
         making = (
             upstreams.memory(folder, count=count, refs=10)
             if memory
-            else upstreams.backend(folder, count=count, refs=10, seed=seed)
+            else upstreams.backend(folder, count=count, refs=10, seed=scale.seed)
         )
-        served = stack.enter_context(making)
+        grok = grokmirror.beside(stack.enter_context(making), folder, _groks(cases, scale))
+        served, groks = stack.enter_context(grok)
         _configure()
         upstreams.add(served.urls, group=folder.name)
         workers.tick()
         mirrors = _await_first_imports(folder.name, count, workers)
         celery = stack.enter_context(fetchers.CeleryFetcher(place, folder / "celery", served.urls))
         xargs = fetchers.XargsFetcher(folder / "xargs", served.urls)
-        yield Stage(place, served, workers, mirrors, celery, xargs)
+        yield Stage(place, served, workers, mirrors, celery, xargs, groks)
+
+
+def _groks(cases: Sequence[Case], scale: Scale) -> Sequence[str]:
+    """Return which kinds of grok-pull take part: each has its pauses, of which a smoke run wants few."""
+    if not any(case.manifest for case in cases):
+        return ()
+    return scale.pick(smoke=(grokmirror.BEST,), quick=grokmirror.NAMES, full=grokmirror.NAMES)
 
 
 def _configure() -> None:
@@ -165,29 +157,23 @@ def _sweep(stage: Stage, case: Case, scale: Scale) -> Iterator[Row]:
     fleet = Fleet(stage.served, case.changed, Random(f"{scale.seed}/{case.name}"))
     ours = Ours(stage)
     contenders = [
-        _contender("ours", fleet, ours.sweep, ours.head_of),
-        _contender(CELERY, fleet, stage.celery.sweep, stage.celery.head_of),
-        _contender(XARGS, fleet, stage.xargs.sweep, stage.xargs.head_of),
+        fleet.contender("ours", ours.sweep, ours.head_of),
+        fleet.contender(CELERY, stage.celery.sweep, stage.celery.head_of),
+        fleet.contender(XARGS, stage.xargs.sweep, stage.xargs.head_of),
     ]
+    if case.manifest:
+        contenders += [fleet.contender(grok.name, grok.sweep, grok.head_of) for grok in stage.groks]
     mine, *peers = in_turns(contenders, rounds=_rounds(scale, len(stage.mirrors)), seed=scale.seed)
+    if case.manifest and not stage.groks:
+        peers.append(Measured(grokmirror.BEST, ()))
     for peer in peers:
-        yield _row(case, mine, peer, len(stage.mirrors), cpu=False)
-        yield _row(case, mine, peer, len(stage.mirrors), cpu=True)
+        yield row_of(case, mine, peer, len(stage.mirrors), cpu=False)
+        yield row_of(case, mine, peer, len(stage.mirrors), cpu=True)
 
 
 def _rounds(scale: Scale, count: int) -> int:
     """Return how often each contender sweeps: what takes minutes, less often."""
     return scale.pick(smoke=1, quick=2, full=1 if count > MANY else 5)
-
-
-def _contender(name: str, fleet: Fleet, run: Callable[[], Cost], head_of: Callable[[int], str]) -> Contender:
-    turns = iter(range(1, 1_000_000))
-    return Contender(
-        name,
-        run,
-        before=lambda: fleet.change_for(next(turns)),
-        check=lambda: fleet.require_found(head_of),
-    )
 
 
 @dataclass
@@ -228,7 +214,8 @@ class Ours:
         return git_client.head_of(Mirror.objects.get(pk=self.stage.mirrors[number]).repository)
 
 
-def _row(case: Case, ours: Measured, peer: Measured, count: int, *, cpu: bool) -> Row:
+def row_of(case: Case, ours: Measured, peer: Measured, count: int, *, cpu: bool) -> Row:
+    """Return a row against a peer, also against one that is not there."""
     target = (case.cpu if cpu else case.wall) if peer.name == CELERY else 0
     return Row(
         row=f"{case.name}-cpu" if cpu else case.name,
@@ -240,7 +227,7 @@ def _row(case: Case, ours: Measured, peer: Measured, count: int, *, cpu: bool) -
         target=target,
         kind=Target.AT_LEAST if target else Target.STATED,
         size=count,
-        why=WHY[peer.name],
+        why=WHY[peer.name] if peer.turns else grokmirror.MISSING,
     )
 
 

@@ -88,5 +88,14 @@ def _turn(contender: Contender) -> Cost:
 
 def cpu_seconds() -> float:
     """Return the CPU time of this process and of the children that it has waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    return _used(resource.RUSAGE_SELF) + children_cpu_seconds()
+
+
+def children_cpu_seconds() -> float:
+    """Return the CPU time of the children that this process has waited for."""
+    return _used(resource.RUSAGE_CHILDREN)
+
+
+def _used(who: int) -> float:
+    usage = resource.getrusage(who)
+    return usage.ru_utime + usage.ru_stime

@@ -33,6 +33,8 @@ class Served:
     """What a forge answers to `asked`: requests of each kind, and to `newer`: versions of what has changed."""
 
     pid: int = 0
+    folder: Path | None = None
+    """Where the repositories lie that are on the disk, each as NUMBER.git."""
 
     @property
     def host(self) -> str:
@@ -117,7 +119,7 @@ def backend(folder: Path, *, count: int, refs: int, seed: int, alike: bool = Tru
         def head(number: int) -> str:
             return git_client.head_of(paths[number])
 
-        yield Served(urls, push, head)
+        yield Served(urls, push, head, folder=first.parent)
 
 
 def _commit(path: Path, text: str) -> None:
