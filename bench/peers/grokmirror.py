@@ -26,8 +26,8 @@ NAMES = DEFAULT, BEST = "grok-pull", "grok-pull, best"
 WHY = {
     DEFAULT: "defaults: one pull at a time on two cores; a run to its end, with its pauses of five seconds. Stated: no"
     " upstream is asked, a manifest that forges do not offer says what changed; their hook makes it, untimed",
-    BEST: "best settings: two pulls at a time, git's maintenance off; timed only until its last mirror is written, not"
-    " to the end of its pauses. Stated, for it goes by the same manifest",
+    BEST: "best settings: eight pulls at a time, git's maintenance off; timed only until its last mirror is written,"
+    " not to the end of its pauses. Stated, for it goes by the same manifest",
 }
 MANIFEST = "manifest.js.gz"
 WRITTEN = "grokmirror.fingerprint"
@@ -48,7 +48,7 @@ class Settings:
 
 SETTINGS = {
     DEFAULT: Settings("", "", whole=True),
-    BEST: Settings("pull_threads = 2\n", "[maintenance]\nauto = false\n", whole=False),
+    BEST: Settings("pull_threads = 8\n", "[maintenance]\nauto = false\n", whole=False),
 }
 
 
