@@ -137,7 +137,7 @@ class Checker:
         heard: dict[int, bytes] = {}
         while len(heard) < len(asked):
             require(time.monotonic() < until, otherwise=f"{len(heard)} of {len(asked)} upstreams were heard")
-            for answer in PROBER.answers(wait=1.0):
+            for answer in PROBER.answers(wait=1.0, enough=len(asked) - len(heard)):
                 if answer.heard is None:
                     raise Void(f"an upstream was not heard: {answer.doubt} {answer.said}")
                 heard[answer.ask.for_whom] = answer.heard.digest

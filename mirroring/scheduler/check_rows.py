@@ -1,7 +1,7 @@
 """What a batch of checks needs to know of its mirrors, their hosts and credentials; read in a few queries."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -158,7 +158,7 @@ class Batch:
         self._asks[known].for_whom.append(row)
         return ""
 
-    def asks(self) -> Iterable[Ask]:
+    def asks(self) -> Collection[Ask]:
         """Return the questions, each with the rows for which it is put."""
         return self._asks.values()
 

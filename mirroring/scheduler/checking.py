@@ -8,7 +8,7 @@ answered, and so one that hangs would hold up all others.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -103,6 +103,7 @@ class _Run:
     counted: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
     under_way: Counter[int] = field(default_factory=Counter)
+    asked: int = 0
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
     each: int = EACH
@@ -127,13 +128,8 @@ class _Run:
 
     def _gather(self, *, until: float) -> list[Answer]:
         """Return the answers that come until the end of a turn, sooner if all are in."""
-        found: list[Answer] = []
-        missing = self.under_way.total()
-        while (left := until - time.monotonic()) > 0 and missing > 0:
-            came = self.place.prober.answers(wait=left)
-            missing -= sum(len(answer.ask.for_whom) for answer in came)
-            found += came
-        return found
+        left = max(0.0, until - time.monotonic())
+        return self.place.prober.answers(wait=left, enough=self.asked) if self.asked else []
 
     def _still_leads(self) -> bool:
         """Renew the lead, the clock and the settings now and then, and count what was done since."""
@@ -182,11 +178,14 @@ class _Run:
             else:
                 self.under_way[row.host_id] += 1
         self._write(at_once)
-        self.place.prober.put(batch.asks(), limits=batch.limits())
+        asks = batch.asks()
+        self.asked += len(asks)
+        self.place.prober.put(asks, limits=batch.limits())
 
-    def _settle(self, answers: Iterable[Answer]) -> None:
+    def _settle(self, answers: Sequence[Answer]) -> None:
         """Write what the answers mean, all in one statement."""
         now = self.clock.now()
+        self.asked -= len(answers)
         verdicts = []
         for answer in answers:
             self.counted["bytes"] += answer.heard.size if answer.heard else 0

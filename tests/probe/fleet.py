@@ -49,15 +49,18 @@ class Fleet:
         )
         return made
 
-    def digest_now(self, mirror, way=Way.V2_SHA1):
+    def question(self, mirror=None, way=Way.V2_SHA1):
+        """Return what is asked of a mirror; without one, of `a`."""
         from mirroring.models import Host
         from mirroring.upstream.policy import urls
         from mirroring.upstream.transfer.listing import Known
 
-        known = Known(
-            urls.parse(mirror.url), Host.objects.get(pk=mirror.host_id), tuple(mirror.refspecs), way
-        )
-        self.prober.put([known.ask(for_whom=[])])
+        mirror = mirror or self.mirror()
+        host = Host.objects.get(pk=mirror.host_id)
+        return Known(urls.parse(mirror.url), host, tuple(mirror.refspecs), way).ask(for_whom=[])
+
+    def digest_now(self, mirror, way=Way.V2_SHA1):
+        self.prober.put([self.question(mirror, way)])
         [answer] = self.prober.answers(wait=20)
         return sealed(answer.heard.digest, inputs=mirror.inputs) if answer.heard else b"x" * 32
 

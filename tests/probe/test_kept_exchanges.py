@@ -37,3 +37,17 @@ def test_a_kept_connection_that_is_cut_at_the_question_is_replaced(fleet):
     assert fleet.run()["unchanged"] == 1
     assert len(cuts) == 1
     assert fleet.upstream.connections == 2
+
+
+def test_answers_are_handed_out_once_there_are_enough_of_them_and_after_a_while_as_many_as_there_are(fleet):
+    asks = [fleet.question() for _ in range(3)]
+
+    began = time.monotonic()
+    fleet.prober.put(asks[:1])
+    time.sleep(0.5)  # One answer is there when they are asked for.
+    fleet.prober.put(asks[1:])
+    assert len(fleet.prober.answers(wait=20, enough=3)) == 3
+    assert time.monotonic() - began < 10
+
+    fleet.prober.put(asks)
+    assert len(fleet.prober.answers(wait=1, enough=4)) == 3

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from threading import Condition
 
 from mirroring.upstream.client.asks import Answer, Ask, Doubt, doubt_of
 from mirroring.upstream.client.dialing import Unsupported
@@ -30,9 +30,6 @@ LOOK_SECONDS = 1.0
 UNREACHABLE_IN_A_ROW = 3
 QUIET_SECONDS = 20.0
 """How long a host is not asked after so many questions in a row could not be put to it."""
-
-GATHER_SECONDS = 0.01
-
 
 _NOT_PUT = frozenset({Doubt.UNREACHABLE, Doubt.SLOW, Doubt.OVERLOADED})
 
@@ -72,8 +69,9 @@ class Prober:
         self._lines: dict[str, _Line] = {}
         self._rotation: deque[_Line] = deque()
         self._running = 0
-        self._answers: SimpleQueue[list[Answer]] = SimpleQueue()
-        self._gathered: list[Answer] = []
+        self._came = Condition()
+        self._answers: list[Answer] = []
+        self._enough = 1
         self._git = ThreadPoolExecutor(GIT_AT_ONCE, thread_name_prefix="ls-remote")
         self._tasks: set[asyncio.Task[None]] = set()
         self._quick: set[_Quick] = set()
@@ -83,15 +81,16 @@ class Prober:
         """Have questions asked. `limits` says how many at once a host, named with its port, may be asked."""
         self._loop.get().call_soon_threadsafe(self._put, list(asks), limits or {})
 
-    def answers(self, *, wait: float) -> list[Answer]:
-        """Return what has come in, at least one answer unless none comes within `wait` seconds."""
-        found: list[Answer] = []
-        try:
-            found += self._answers.get(timeout=wait)
-            while True:
-                found += self._answers.get_nowait()
-        except Empty:
-            return found
+    def answers(self, *, wait: float, enough: int = 1) -> list[Answer]:
+        """Return what has come in, as soon as it is `enough`, or what there is after `wait` seconds.
+
+        Whoever asks is woken once: to be woken costs more than a check.
+        """
+        with self._came:
+            self._enough = enough
+            self._came.wait_for(lambda: len(self._answers) >= enough, timeout=wait)
+            found, self._answers = self._answers, []
+        return found
 
     def _put(self, asks: list[Ask], limits: Mapping[str, int]) -> None:
         for ask in asks:
@@ -173,14 +172,10 @@ class Prober:
         self._go_on()
 
     def _hand_out(self, answer: Answer) -> None:
-        """Let answers gather for a moment: waking the other thread costs more than a check."""
-        if not self._gathered:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
-        self._gathered.append(answer)
-
-    def _flush(self) -> None:
-        self._answers.put(self._gathered)
-        self._gathered = []
+        with self._came:
+            self._answers.append(answer)
+            if len(self._answers) >= self._enough:
+                self._came.notify()
 
     async def _ask(self, line: _Line, ask: Ask) -> None:
         try:
