@@ -20,6 +20,7 @@ from mirroring.models import Host, ImportState, SchedulingSettings
 from mirroring.models.checks import Verdict
 from mirroring.models.database import is_writable
 from mirroring.scheduler.check_rows import Batch, Patience, Row, read_rows
+from mirroring.scheduler.under_way import UnderWay
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
 from mirroring.upstream.client.asks import ANSWER_SECONDS, Answer, Doubt
@@ -42,7 +43,7 @@ IN_FLIGHT = 4_000
 EACH, MOST_EACH = 64, 512
 """Rows leased of a host at once, and rows of it under way beyond which it gets no more.
 
-While all that is asked is answered within a turn, twice as many each time: a turn costs as much for few as for many.
+Four times as many each time while what was leased before is answered by then: a turn costs as much for few as for many.
 """
 
 UNASKED_AGAIN = timedelta(seconds=30)
@@ -102,7 +103,7 @@ class _Run:
     configured: SchedulingSettings = field(default_factory=SchedulingSettings.current)
     counted: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
-    under_way: Counter[int] = field(default_factory=Counter)
+    under_way: UnderWay = field(default_factory=UnderWay)
     asked: int = 0
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
@@ -112,24 +113,29 @@ class _Run:
     def until_done(self) -> None:
         """Lease, ask and settle until nothing is due or under way."""
         worked, goes_on = time.monotonic(), True
-        while goes_on or self.under_way:
+        while goes_on or self.under_way.rows:
             turn = time.monotonic() + TURN_SECONDS
             goes_on = goes_on and not self.place.hooks.stopping() and self._still_leads()
+            self.more_waits = False
             took = self._take() if goes_on else 0
-            self._settle(self._gather(until=turn))
-            keeps_up = self.more_waits and not self.under_way
-            self.each = min(2 * self.each, MOST_EACH) if keeps_up else EACH
+            few = self.each // 2 if self.more_waits else 0
+            self._settle(self._gather(until=turn, but=few))
+            keeps_up = self.more_waits and self.under_way.parts <= 1 and self.under_way.rows <= few
+            self.each = min(4 * self.each, MOST_EACH) if keeps_up else EACH
             if self.place.hooks.lingers and not self.more_waits:
                 time.sleep(max(0.0, turn - time.monotonic()))
-            if took or self.under_way:
+            if took or self.under_way.rows:
                 worked = time.monotonic()
             elif time.monotonic() - worked >= self.place.hooks.lingers:
                 goes_on = False
 
-    def _gather(self, *, until: float) -> list[Answer]:
-        """Return the answers that come until the end of a turn, sooner if all are in."""
-        left = max(0.0, until - time.monotonic())
-        return self.place.prober.answers(wait=left, enough=self.asked) if self.asked else []
+    def _gather(self, *, until: float, but: int) -> list[Answer]:
+        """Return the answers that come until the end of a turn, sooner if all are in but a few.
+
+        Where more waits, it is leased and read while these few are asked.
+        """
+        left, enough = max(0.0, until - time.monotonic()), max(1, self.asked - but)
+        return self.place.prober.answers(wait=left, enough=enough) if self.asked else []
 
     def _still_leads(self) -> bool:
         """Renew the lead, the clock and the settings now and then, and count what was done since."""
@@ -145,13 +151,12 @@ class _Run:
 
     def _take(self) -> int:
         """Lease rows and have their upstreams asked. Return how many rows were leased."""
-        self.more_waits = False
-        room = min(BATCH, IN_FLIGHT - self.under_way.total())
+        room = min(BATCH, IN_FLIGHT - self.under_way.rows)
         if room <= 0:
             return 0
         now = self.clock.now()
         lease = now + self.configured.lease
-        busy = [host for host, rows in self.under_way.items() if rows >= EACH]
+        busy = self.under_way.hosts_with(self.each)
         adaptive = self.configured.mirror_host_adaptive
         ids = ImportState.objects.lease_checks(
             room, now=now, until=lease, each=self.each, busy=busy, adaptive=adaptive
@@ -176,7 +181,7 @@ class _Run:
                 self.counted[reason] += 1
                 at_once.append(Verdict(row.mirror_id, lease=row.lease, due_at=now, imports=True))
             else:
-                self.under_way[row.host_id] += 1
+                self.under_way.add(row)
         self._write(at_once)
         asks = batch.asks()
         self.asked += len(asks)
@@ -191,9 +196,8 @@ class _Run:
             self.counted["bytes"] += answer.heard.size if answer.heard else 0
             self.counted["questions"] += 1
             for row in answer.ask.for_whom:
-                self.under_way[row.host_id] -= 1
+                self.under_way.remove(row)
                 verdicts.append(self._judge(row, answer, now=now))
-        self.under_way = +self.under_way
         self._write(verdicts)
 
     def _judge(self, row: Row, answer: Answer, *, now: datetime) -> Verdict:

@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from itertools import pairwise
 
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -125,3 +126,40 @@ def test_a_host_that_does_not_keep_up_is_given_no_more(fleet, configure):
         ImportState.objects.exclude(check_due_at__lt=fleet.tracker.now() - 60 * SECOND).count()
         == checking.EACH
     )
+
+
+def test_the_next_part_is_leased_while_the_last_questions_of_one_are_under_way(fleet, configure, monkeypatch):
+    configure(lease_seconds=12)
+    monkeypatch.setattr(checking, "TURN_SECONDS", 5.0)
+    asked: list[float] = []
+    for number in range(checking.EACH * 2):
+        fleet.upstream.repositories[str(number)] = Refs.made(str(number), count=2)
+        fleet.mirror(str(number), due=(number - 1000) * SECOND)
+    fleet.upstream.special["5"] = lambda _: None
+    fleet.upstream.special[str(checking.EACH * 2 - 1)] = lambda _: asked.append(time.monotonic())
+
+    began = time.monotonic()
+    counted = fleet.run()
+
+    assert counted["doubtful: slow"] == 2
+    assert asked[0] - began < 4
+
+
+def test_parts_do_not_grow_while_a_question_of_an_earlier_one_is_not_answered(fleet, configure, monkeypatch):
+    configure(lease_seconds=6)
+    monkeypatch.setattr(checking, "TURN_SECONDS", 1.0)
+    for number in range(checking.EACH * 9):
+        fleet.upstream.repositories[str(number)] = Refs.made(str(number), count=2)
+        fleet.mirror(str(number), due=(number - 1000) * SECOND)
+    fleet.upstream.special["5"] = lambda _: None
+    due: list[int] = []
+
+    def look() -> bool:
+        due.append(ImportState.objects.filter(check_due_at__lte=fleet.tracker.now()).count())
+        return False
+
+    counted = fleet.run(stopping=look)
+
+    assert counted["unchanged"] == checking.EACH * 9 - 1
+    parts = [before - after for before, after in pairwise(due)]
+    assert sum(part > checking.EACH for part in parts) == 1, parts  # The second; it was not answered since.
