@@ -146,6 +146,18 @@ class PreparedSelect(_Prepared, Generic[M]):
         return read
 
 
+class PreparedValues(PreparedSelect[Any]):
+    """A SELECT of the columns that a function names with `values_list`."""
+
+    def _reader(self, compiler: SQLCompiler, *, using: str) -> Callable[[Sequence[Any]], list[Any]]:
+        converters = compiler.get_converters([expression for expression, *_ in compiler.select])
+
+        def read(found: Sequence[Any]) -> list[Any]:
+            return list(compiler.apply_converters(found, converters)) if converters else list(found)
+
+        return read
+
+
 def _stand_ins(values: Mapping[str, object], *, first: int) -> dict[str, object]:
     return {
         name: value if isinstance(value, _PART_OF_IT) else _STAND_INS[type(value)](number)

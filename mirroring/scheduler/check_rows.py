@@ -4,6 +4,9 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import models
 
 from mirroring.flags.actors import Actor
 from mirroring.flags.readings import is_on
@@ -11,6 +14,7 @@ from mirroring.flags.registry import FlagName
 from mirroring.models import Credential, Host, Mirror
 from mirroring.models.among import among
 from mirroring.models.mirror import inputs, refspecs
+from mirroring.models.prepared import PreparedValues
 from mirroring.upstream.access.credentials import Secret
 from mirroring.upstream.access.unsealing import secret_for
 from mirroring.upstream.client.asks import Ask, Doubt
@@ -23,7 +27,7 @@ from mirroring.upstream.transfer.listing import Known
 
 logger = logging.getLogger(__name__)
 
-_FIELDS = (
+_COLUMNS = (
     "pk",
     "group__name",
     "host_id",
@@ -37,6 +41,11 @@ _FIELDS = (
     "state__listed_way",
     "state__last_update_at",
 )
+
+
+@PreparedValues
+def _of_ids(rows: "models.QuerySet[Mirror]", *, ids: list[int]) -> "models.QuerySet[Mirror, Any]":
+    return rows.filter(pk__in=among(ids)).order_by().values_list(*_COLUMNS)
 
 
 def is_checked(mirror: Mirror, *, now: datetime) -> bool:
@@ -74,7 +83,7 @@ class Row:
 
 def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row]:
     """Return the leased rows; `now` is when they were leased, `lease` until when."""
-    found = Mirror.objects.filter(pk__in=among(ids)).order_by().values_list(*_FIELDS)
+    found = _of_ids(Mirror.objects.all(), ids=list(ids))
     return [
         Row(
             *(mirror_id, group, host_id, host, url),

@@ -6,7 +6,7 @@ import pytest
 from django.db.models import F, Value
 
 from mirroring.models import Host, ImportState, Mirror
-from mirroring.models.prepared import Changes, PreparedSelect, PreparedUpdate
+from mirroring.models.prepared import Changes, PreparedSelect, PreparedUpdate, PreparedValues
 from mirroring.rules.hosts import UNBOUNDED
 from tests.making import NOW
 
@@ -93,3 +93,17 @@ def test_rows_that_were_narrowed_before_are_refused():
     """The statement would be for all of them."""
     with pytest.raises(ValueError, match="all rows"):
         Mirror.objects.filter(name="x").whole(1)
+
+
+def test_columns_are_read_as_a_queryset_reads_them(make_mirror):
+    mirror = make_mirror(
+        mirror={"ref_patterns": ["refs/heads/main"]}, last_update_at=NOW, upstream_digest=b"x"
+    )
+    columns = ("pk", "host__name", "ref_patterns", "state__last_update_at", "state__upstream_digest")
+    read = PreparedValues(lambda rows, *, pk: rows.filter(pk=pk).order_by().values_list(*columns))
+
+    [found] = read(Mirror.objects.all(), pk=mirror.pk)
+
+    *plain, digest = found
+    assert plain == [mirror.pk, mirror.host.name, ["refs/heads/main"], NOW]
+    assert bytes(digest) == b"x"
