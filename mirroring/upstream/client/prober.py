@@ -6,7 +6,7 @@ only so many questions at once, and one that cannot be reached is left alone for
 
 import asyncio
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -66,7 +66,7 @@ class Prober:
     def __init__(self, loop: Loop = LOOP, *, at_once: int = AT_ONCE) -> None:
         self._loop = loop
         self._at_once = at_once
-        self._lines: dict[str, _Line] = {}
+        self._lines: defaultdict[str, _Line] = defaultdict(_Line)
         self._rotation: deque[_Line] = deque()
         self._running = 0
         self._came = Condition()
@@ -95,7 +95,7 @@ class Prober:
     def _put(self, asks: list[Ask], limits: Mapping[str, int]) -> None:
         for ask in asks:
             host = ask.question.target.origin.authority
-            line = self._lines.setdefault(host, _Line())
+            line = self._lines[host]
             line.limit = max(1, limits.get(host, PER_HOST))
             line.waiting.append(ask)
             self._rotate(line)
