@@ -65,7 +65,6 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
             divergence.refuse(staging, before=before, after=after, left=left, stop=stop)
         head_moved = refs.follow_head(staging, brought.head)
         if after != before or head_moved or order.afresh or not repository.packed_refs.exists():
-            (staging / "packed-refs").touch()
             left.check()
             repository.publish(order.epoch, still_ours=still_ours, afresh=order.afresh)
         # What moved between listing and fetch, refs or HEAD, may move back: then a check would see no change, and be

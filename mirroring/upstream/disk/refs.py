@@ -157,6 +157,7 @@ def follow_head(staging: Path, head: str | None) -> bool:
     line = f"ref: {head}\n"
     if (staging / "HEAD").read_text(errors="surrogateescape") == line:
         return False
+    (staging / "HEAD").unlink()  # The file is shared with the one that readers see.
     (staging / "HEAD").write_text(line, errors="surrogateescape")
     return True
 

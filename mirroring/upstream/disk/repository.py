@@ -98,17 +98,18 @@ class Repository:
             folders.remove(gone)
 
     def stage(self, epoch: int, *, afresh: bool = False) -> Path:
-        """Make a staging repository that starts from the refs and objects that readers see, or from none of them."""
+        """Make a staging repository that starts from the objects that readers see, or from none of them.
+
+        It has no refs, and shares files that nobody writes to.
+        """
         staging = self.staging(epoch)
         (staging / "objects" / "info").mkdir(parents=True)
         (staging / "objects" / "pack").mkdir()
         (staging / "refs").mkdir()
         if not afresh:
             (staging / "objects" / "info" / "alternates").write_text("../../../objects\n")
-        shutil.copyfile(self.path / "HEAD", staging / "HEAD")
-        shutil.copyfile(self.path / "config", staging / "config")
-        if self.packed_refs.exists() and not afresh:
-            shutil.copyfile(self.packed_refs, staging / "packed-refs")
+        for name in ("HEAD", "config"):
+            _share(self.path / name, staging / name)
         return staging
 
     def restage(self, epoch: int, *, object_format: str, stop: process.StopHandle) -> None:
@@ -131,7 +132,8 @@ class Repository:
     def publish(self, epoch: int, *, still_ours: Callable[[], bool], afresh: bool = False) -> None:
         """Let readers see what was staged, all refs at one instant. Raise GitError if the epoch is no longer ours.
 
-        `afresh`: what was staged is whole by itself, and the objects that were here before are set aside.
+        Without staged refs they stay as they are. `afresh`: what was staged is whole by itself, and the objects that
+        were here before are set aside.
         """
         staging = self.staging(epoch)
         try:
@@ -142,7 +144,10 @@ class Repository:
                     raise fenced()
                 # The object format first: no reader understands refs of another.
                 self._replace(staging / "config")
-                (staging / "packed-refs").rename(self.packed_refs)
+                refs = staging / "packed-refs"
+                if refs.exists() or not self.packed_refs.exists():
+                    refs.touch()
+                    refs.rename(self.packed_refs)
                 self._replace(staging / "HEAD")
                 if afresh:
                     quarantine.set_aside(self.path, epoch=epoch, keep=staged)
@@ -184,6 +189,14 @@ def drafted(path: Path, *, stop: process.StopHandle, object_format: str = "sha1"
         yield Repository(path)
     finally:
         folders.remove(path)
+
+
+def _share(source: Path, target: Path) -> None:
+    """Give a file a second name: a file more is dear. Where the file system has no such thing, copy it."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _try_lock(lock: IO[str]) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 _DIES_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 _PARENT_LIVES = '[ "$PPID" = "$0" ] && '
 """The number of the parent follows. One that died before the kernel was told sends no signal: then nothing starts."""
+_COMMAND = 'exec "$@"'
 _OWN_PIDS = ("unshare", "--pid", "--fork", "--kill-child=KILL")
 _OWN_PIDS_AS_USER = ("unshare", "--user", "--map-current-user", "--pid", "--fork", "--kill-child=KILL")
 """As root no user name space is needed, and none is made: inside one, files of others could not be read."""
@@ -37,6 +38,17 @@ def prefix(limits: Limits = NO_LIMITS) -> tuple[str, ...]:
     return ("sh", "-c", _held(limits), "sh") if found is None else _tied(*found, limits=limits)
 
 
+def script(words: str, limits: Limits = NO_LIMITS) -> tuple[str, ...]:
+    """Return the beginning of a command that is a few words of a shell; their arguments follow.
+
+    The shell is tied and held as a command is, and has no name space, which costs as much as a git. So whatever the
+    words start goes through `tied`, and the last through `exec`.
+    """
+    if spaces() is None:
+        return ("sh", "-c", _held(limits, f'tied() {{ "$@"; }} && {words}'), "sh")
+    return _tied(limits=limits, words=f'tied() {{ {" ".join(_DIES_WITH_PARENT)} "$@"; }} && {words}')
+
+
 @functools.cache
 def spaces() -> tuple[str, ...] | None:
     """Return what a command can be started in here: a PID name space or nothing. None: it cannot even be tied to us."""
@@ -44,13 +56,13 @@ def spaces() -> tuple[str, ...] | None:
     return next((tried for tried in (own, ()) if _works(_tied(*tried))), None)
 
 
-def _tied(*command: str, limits: Limits = NO_LIMITS) -> tuple[str, ...]:
+def _tied(*command: str, limits: Limits = NO_LIMITS, words: str = _COMMAND) -> tuple[str, ...]:
     # One shell for both: each program that only prepares the next costs as much as half of a git.
-    return (*_DIES_WITH_PARENT, "sh", "-c", _PARENT_LIVES + _held(limits), str(os.getpid()), *command)
+    return (*_DIES_WITH_PARENT, "sh", "-c", _PARENT_LIVES + _held(limits, words), str(os.getpid()), *command)
 
 
-def _held(limits: Limits) -> str:
-    """Return the words by which a shell has the kernel hold what it starts, and all that this starts, to limits."""
+def _held(limits: Limits, words: str = _COMMAND) -> str:
+    """Return words of a shell, which is held to limits first, by the kernel, with all that it starts."""
     wanted = (
         ("v", 1024, limits.memory, resource.RLIMIT_AS),
         ("f", 512, limits.file_size, resource.RLIMIT_FSIZE),
@@ -58,7 +70,7 @@ def _held(limits: Limits) -> str:
     kept = [
         f"ulimit -{flag} {_allowed(value, which) // unit}" for flag, unit, value, which in wanted if value
     ]
-    return " && ".join(["ulimit -c 0", *kept, 'exec "$@"'])
+    return " && ".join(["ulimit -c 0", *kept, words])
 
 
 def _allowed(value: int, which: int) -> int:

@@ -83,15 +83,18 @@ def run(
     limits: Limits = NO_LIMITS,
     watch: Callable[[], None] | None = None,
     quote_remote: bool = True,
-    given: Path = NOTHING,
+    given: Path | bytes = NOTHING,
+    script: str = "",
 ) -> str:
     """Run one command to its end and return its standard output. Raise GitError for every other ending.
 
     `watch` is called at least each second and ends the command by raising GitError. Without `quote_remote`, the
-    error text leaves out what a server said. `given` is the file of its standard input.
+    error text leaves out what a server said. `given` is its standard input, or the file of that. `script`: what a shell
+    does with the command, as `confinement.script` has it.
     """
     stop.check()
-    held = [*confinement.prefix(limits), *(str(part) for part in command)]
+    first = confinement.script(script, limits) if script else confinement.prefix(limits)
+    held = [*first, *(str(part) for part in command)]
     with _started(held, environment, pass_fds, given) as process, LEASH.holding(process.pid):
         stop.watch(process.pid)
         deadline = time.monotonic() + timeout.total_seconds()
@@ -111,9 +114,9 @@ def run(
 
 
 def _started(
-    command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int], given: Path
+    command: Sequence[str], environment: Mapping[str, str], pass_fds: Sequence[int], given: Path | bytes
 ) -> subprocess.Popen[bytes]:
-    with given.open("rb") as standard_input:
+    with _in_memory(given) if isinstance(given, bytes) else given.open("rb") as standard_input:
         return subprocess.Popen(
             command,
             env=dict(environment),
@@ -123,6 +126,14 @@ def _started(
             pass_fds=pass_fds,
             start_new_session=True,  # Killing git alone would leave its remote helpers behind.
         )
+
+
+def _in_memory(content: bytes) -> IO[bytes]:
+    """Return a file that is on no disk."""
+    file = os.fdopen(os.memfd_create("given"), "r+b", buffering=0)
+    file.write(content)
+    file.seek(0)
+    return file
 
 
 def _drain(

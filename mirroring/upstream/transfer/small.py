@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
-from pathlib import Path
 
 from django.conf import settings
 
@@ -35,15 +34,11 @@ MOST = 256
 SECONDS = 20.0
 """For the answer: a server that thinks for longer is left to git, which waits by other rules."""
 
-# All in one place that the kernel ties to us. What git may say goes nowhere: whatever fails is done again by git. Of
-# what is new a commit is named on a line of its own, so a branch that leads to one need not be peeled.
-_INDEX = """set -e
-wants=$1 peeled=$2
-shift 2
-"$@" index-pack --stdin --fix-thin --strict={tolerated} >/dev/null
-"$@" rev-list --objects --stdin --not --all <"$wants"
-[ ! -s "$peeled" ] || "$@" cat-file --batch-check="%(objectname)" <"$peeled"
-""".format(tolerated=",".join(f"{fault}=ignore" for fault in TOLERATED))
+# With one shell for both. What git may say goes nowhere: whatever fails is done again by git.
+_INDEX = (
+    'git=$1 at=$2 && shift 2 && tied "$git" "$at" index-pack --stdin --fix-thin --strict={} >/dev/null'
+    ' && exec "$git" "$at" rev-list --objects "$@" --'
+).format(",".join(f"{fault}=ignore" for fault in TOLERATED))
 
 _BEGINNING = packet(b"packfile\n")
 _LENGTH = re.compile(rb"[0-9a-f]{4}")
@@ -59,7 +54,7 @@ def bring(
 ) -> dict[str, str] | None:
     """Bring objects, and return refs as git packs them, with what their tags lead to. None: nothing was brought.
 
-    `known`: refs in the staging repository from which what is new descends.
+    `known`: refs from which what is new descends.
     """
     asks = listed.way in WAYS and known
     if not asks or max(len(missing), len(unpeeled)) > MOST:
@@ -70,7 +65,8 @@ def bring(
     except (OSError, TimeoutError, asyncio.CancelledError, BadAnswer, Unsupported):
         return None
     try:
-        return _indexed(session, pack, missing, unpeeled=unpeeled)
+        commits = _indexed(session, pack, missing, known=known)
+        return _packed(session, unpeeled, commits=commits)
     except GitError:
         for file in (session.staging / "objects" / "pack").iterdir():
             file.unlink()
@@ -111,35 +107,43 @@ def read_pack(answer: bytes) -> bytes:
     return b"".join(parts)
 
 
-def _indexed(
-    session: Session, pack: bytes, missing: Iterable[str], *, unpeeled: Mapping[str, str]
-) -> dict[str, str]:
-    """Index a pack in the staging repository, see that nothing is missing, and return refs as git packs them."""
-    watch, missing = session.watch(), set(missing)
-    branches = {n: oid for n, oid in unpeeled.items() if n.startswith("refs/heads/") and oid in missing}
-    others = {name: oid for name, oid in unpeeled.items() if name not in branches}
-    texts = {
-        "pack": pack,
-        "wants": "".join(f"{oid}\n" for oid in sorted(missing)).encode(),
-        "peeled": "".join(f"{oid}^{{}}\n" for oid in others.values()).encode(),
-    }
-    files: dict[str, Path] = {name: session.staging / f"small-{name}" for name in texts}
-    for name, content in texts.items():
-        files[name].write_bytes(content)
+def _indexed(session: Session, pack: bytes, missing: Iterable[str], *, known: Mapping[str, str]) -> set[str]:
+    """Index a pack in the staging repository, see that nothing is missing, and return which commits are new."""
+    watch = session.watch()
+    revisions = [*sorted(missing), *(f"^{oid}" for oid in sorted(set(known.values())))]
     said = run(
-        ["sh", "-c", _INDEX, "sh", files["wants"], files["peeled"], settings.GIT, within(session.staging)],
+        [settings.GIT, within(session.staging), *revisions],
+        script=_INDEX,
         environment=environment(),
         timeout=session.left(),
         stop=session.stop,
         limits=watch.limits,
         watch=watch,
-        given=files["pack"],
+        given=pack,
     )
-    lines = said.split("\n")[:-1]
-    new, found = set(lines[: len(lines) - len(others)]), lines[len(lines) - len(others) :]
-    if not new.issuperset(branches.values()) or len(found) != len(others) or not all(map(refs.is_id, found)):
+    return {line for line in said.split("\n") if " " not in line}  # What is no commit has a name beside it.
+
+
+def _packed(session: Session, unpeeled: Mapping[str, str], *, commits: Collection[str]) -> dict[str, str]:
+    """Return refs as git packs them. What leads to one of these commits need not be peeled."""
+    others = {name: oid for name, oid in unpeeled.items() if oid not in commits}
+    found = _peeled(session, others.values()) if others else []
+    if len(found) != len(others) or not all(map(refs.is_id, found)):
         raise GitError(Outcome.CORRUPT, "git could not peel all refs that the upstream lists")
-    peeled = zip(others.items(), found, strict=True)
-    return {name: f"{oid} {name}" for name, oid in branches.items()} | {
-        name: f"{oid} {name}" + (f"\n^{target}" if target != oid else "") for (name, oid), target in peeled
+    targets = dict(zip(others, found, strict=True))
+    return {
+        name: f"{oid} {name}" + (f"\n^{targets[name]}" if targets.get(name, oid) != oid else "")
+        for name, oid in unpeeled.items()
     }
+
+
+def _peeled(session: Session, oids: Iterable[str]) -> list[str]:
+    said = run(
+        [settings.GIT, within(session.staging), "cat-file", "--batch-check=%(objectname)"],
+        environment=environment(),
+        timeout=session.left(),
+        stop=session.stop,
+        limits=session.watch().limits,
+        given="".join(f"{oid}^{{}}\n" for oid in oids).encode(),
+    )
+    return said.splitlines()

@@ -21,14 +21,14 @@ KNOWN = 64
 
 
 def stage(session: Session, listed: Listed, *, here: Mapping[str, str]) -> Listed:
-    """Bring what was listed into the staging repository, which has the refs `here`; return what is there then.
+    """Bring what was listed into the staging repository, where the refs `here` were; return what is there then.
 
     An upstream may have moved meanwhile, and no longer give what it listed: if it lists something else now, that is
     tried, once.
     """
     if listed.refs == here:
         return listed
-    packed = refs.packed(session.staging) or {}
+    packed = (refs.packed(session.order.repository.path) or {}) if here else {}
     try:
         _bring(session, listed, here=here, packed=packed)
     except GitError as error:
@@ -56,9 +56,9 @@ def _bring(session: Session, listed: Listed, *, here: Mapping[str, str], packed:
     peeled: dict[str, str] | None = None if unpeeled else {}
     if missing := set(moved.values()).difference(here.values()):
         known = _known(listed, moved, here=here)
-        refs.write(session.staging, known)
         peeled = small.bring(session, listed, missing, known=known, unpeeled=unpeeled)
         if peeled is None:
+            refs.write(session.staging, known)
             session.fetch(missing, first=not here)
     refs.write_packed(session.staging, kept | (_peeled(session, unpeeled) if peeled is None else peeled))
 
