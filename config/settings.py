@@ -98,7 +98,8 @@ def _database(folder: Path) -> dict[str, Any]:
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             }
         }
-    options = {"connect_timeout": 5} | database.get("OPTIONS", {})
+    options = {"connect_timeout": 5, "server_side_binding": True, "prepare_threshold": 5}
+    options |= database.get("OPTIONS", {})
     return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 
 
