@@ -98,8 +98,10 @@ def _database(folder: Path) -> dict[str, Any]:
                 "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
             }
         }
-    options = {"connect_timeout": 5, "server_side_binding": True, "prepare_threshold": 5}
-    options |= database.get("OPTIONS", {})
+    # What has run five times on a connection is parsed and planned no more: docs/adr/0019.
+    prepares = env.bool("DATABASE_PREPARES", default=True)
+    prepared = {"server_side_binding": True, "prepare_threshold": 5} if prepares else {}
+    options = {"connect_timeout": 5} | prepared | database.get("OPTIONS", {})
     return database | {"CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 
 

@@ -3,9 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F, Value
 
-from mirroring.models import Host, ImportState, Mirror
+from mirroring.models import Host, ImportState, Mirror, SchedulingSettings
 from mirroring.models.prepared import Changes, PreparedSelect, PreparedUpdate, PreparedValues
 from mirroring.rules.hosts import UNBOUNDED
 from tests.making import NOW
@@ -107,3 +108,15 @@ def test_columns_are_read_as_a_queryset_reads_them(make_mirror):
     *plain, digest = found
     assert plain == [mirror.pk, mirror.host.name, ["refs/heads/main"], NOW]
     assert bytes(digest) == b"x"
+
+
+def test_postgresql_plans_what_runs_often_no_more():
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no server to keep statements")
+    for _ in range(6):
+        SchedulingSettings.current()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        kept = [row[0] for row in cursor.fetchall()]
+    assert any("mirroring_schedulingsettings" in statement for statement in kept)

@@ -11,7 +11,7 @@ from mirroring.rules.outcomes import SUCCESSES, Outcome
 from mirroring.upstream.disk import repository as repositories_on_disk
 from mirroring.upstream.git.process import GitError, StopHandle, Stopped
 from tests.lab import repositories
-from tests.making import heads_and_tags, refs_of, wait_until
+from tests.making import git, heads_and_tags, refs_of, wait_until
 
 
 @pytest.fixture
@@ -34,6 +34,16 @@ def test_who_is_told_that_the_claim_is_gone_writes_nothing(url, bring, repositor
 
     assert fenced(bring, url, epoch=2, still_ours=lambda: False)
     assert refs_of(repository.path) == before
+
+
+def test_a_head_that_is_never_shown_leaves_the_one_that_readers_see(url, bring, repository, upstream):
+    """The staged one begins as the same file, to spare one."""
+    before = (repository.path / "HEAD").read_text()
+    git(upstream.path, "update-ref", "refs/heads/other", "HEAD")
+    git(upstream.path, "symbolic-ref", "HEAD", "refs/heads/other")
+
+    assert fenced(bring, url, epoch=2, still_ours=lambda: False)
+    assert (repository.path / "HEAD").read_text() == before
 
 
 def test_who_is_revoked_after_it_was_told_that_all_is_well_writes_nothing(url, bring, repository):

@@ -253,3 +253,30 @@ def test_a_command_whose_parent_died_before_it_was_tied_to_it_does_nothing(tmp_p
 
     assert ours.exists()
     assert not theirs.exists()
+
+
+def test_what_the_words_of_a_script_start_dies_with_them(marker):
+    """Their shell alone is tied to the worker, and each program to the shell: no name space holds them."""
+    if confinement.spaces() is None:
+        pytest.skip("this machine has no way to tie a process to its parent")
+    shell = subprocess.Popen([*confinement.script("tied sleep $1 && exec true"), marker])
+    wait_until(lambda: processes_with(marker), seconds=5)
+
+    shell.kill()
+    shell.wait()
+
+    wait_until(lambda: not processes_with(marker), seconds=5)
+
+
+@pytest.mark.usefixtures("tie")
+def test_the_words_of_a_script_have_the_arguments_and_what_is_given(tmp_path):
+    words = """tied cat && exec sh -c 'printf "%s." "$@"' sh "$@" """
+    said = run(
+        ["a", "b c"],
+        script=words,
+        given=b"x\0y\n",
+        environment=environment(),
+        timeout=timedelta(seconds=20),
+        stop=StopHandle(),
+    )
+    assert said == "x\0y\na.b c."
