@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import psycopg
 import pytest
 from django.db import connection
 
@@ -19,14 +20,15 @@ def make_fleet(line_of):
         [
             Mirror(group=first.group, host=hosts[n % HOSTS], name=f"n{n}", url="https://h/x")
             for n in range(ROWS)
-        ]
+        ],
+        batch_size=1_000,  # A statement has at most 65,535 values.
     )
     states = []
     for number, mirror in enumerate(made):
         at = NOW - MINUTE if number % 10 == 0 else NOW + timedelta(days=1)
         rest = {"next_execution_at": at, "last_error": "x" * 100, line_of(number): at}
         states.append(ImportState(mirror=mirror, host=mirror.host, **rest))
-    ImportState.objects.bulk_create(states)
+    ImportState.objects.bulk_create(states, batch_size=1_000)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -57,7 +59,8 @@ def generic_plan_of(sql, values, *, types):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite plans before it sees values, always")
     numbered = sql % {name: f"${at}" for at, name in enumerate(types, start=1)}
-    with connection.cursor() as cursor:
+    # EXPLAIN EXECUTE takes no values from elsewhere: these are written out.
+    with psycopg.ClientCursor(connection.connection) as cursor:
         cursor.execute("SET LOCAL plan_cache_mode = force_generic_plan")
         cursor.execute(f"PREPARE planned ({', '.join(types.values())}) AS {numbered}")
         marks = ", ".join(["%s"] * len(types))
