@@ -169,6 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Http
     disable_nagle_algorithm = True
+    wbufsize = git_backend.CHUNK  # The head goes out with the first piece, as from any server: one packet, one wake-up.
 
     def do_GET(self) -> None:
         self._serve()
@@ -252,6 +253,7 @@ class _Handler(BaseHTTPRequestHandler):
         parts = git_backend.pieces(answer.body)
         for piece in self._drip(parts) if drip else parts:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+            self.wfile.flush()
             sent += len(piece)
         self.server.lab.log.end(number, status=answer.status, sent=sent)
         self.wfile.write(b"0\r\n\r\n")
