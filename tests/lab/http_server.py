@@ -169,7 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: _Http
     disable_nagle_algorithm = True
-    wbufsize = git_backend.CHUNK  # The head goes out with the first piece, as from any server: one packet, one wake-up.
+    # The head goes out with the first piece, as from any server: one packet, one wake-up.
+    wbufsize = git_backend.CHUNK
 
     def do_GET(self) -> None:
         self._serve()
