@@ -34,6 +34,10 @@ WRITTEN = "grokmirror.fingerprint"
 """The file of a repository in which grok-pull notes, after each fetch, what the refs are now."""
 
 
+IDLE_SECONDS = 15.0
+"""After so long without a mirror written a run only waits; its pauses are of five seconds."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How grok-pull is set, the git that it starts, and until when a run is timed.
@@ -129,11 +133,33 @@ class GrokFetcher:
     def sweep(self) -> Cost:
         """Run grok-pull once."""
         since, began, cpu = time.time_ns(), time.perf_counter(), children_cpu_seconds()
-        _run(self._grok / "grok-pull", "--config", self._config, git_config=self._git_config)
-        wall, cpu = time.perf_counter() - began, children_cpu_seconds() - cpu
-        if not self._settings.whole:
+        command: list[Path | str] = [self._grok / "grok-pull", "--config", self._config]
+        with subprocess.Popen(command, env=_environment(self._git_config), stderr=subprocess.DEVNULL) as run:
+            ended = self._ended(run, since=since)
+            wall = time.perf_counter() - began
+        require(not ended or run.returncode == 0, otherwise=f"grok-pull ended with {run.returncode}")
+        if not (ended and self._settings.whole):
             wall = last_written(self._paths, since=since)
-        return Cost(wall=wall, cpu=cpu)
+        return Cost(wall=wall, cpu=children_cpu_seconds() - cpu)
+
+    def _ended(self, run: "subprocess.Popen[bytes]", *, since: int) -> bool:
+        """Wait until a run ends, and end it once it has long written nothing more: say whether it did by itself.
+
+        One that fetched a multiple of a hundred mirrors never does: it returns where its list of what was done since
+        it last wrote its manifest has something, and it writes that after each hundred.
+        """
+        written = since
+        while True:
+            try:
+                run.wait(IDLE_SECONDS)
+            except subprocess.TimeoutExpired:
+                before, written = written, max([since, *_noted(self._paths)])
+                if before == written > since:
+                    run.terminate()
+                    run.wait()
+                    return False
+            else:
+                return True
 
     def head_of(self, number: int) -> str:
         """Return what a mirror's default branch points at; nothing of one that was never fetched."""
@@ -143,15 +169,21 @@ class GrokFetcher:
 
 def last_written(paths: Sequence[Path], *, since: int) -> float:
     """Return how many seconds after a time in nanoseconds grok-pull noted what it fetched last."""
-    noted = [file.stat().st_mtime_ns for path in paths if (file := path / WRITTEN).exists()]
-    require(max(noted, default=0) >= since, otherwise="grok-pull fetched nothing")
-    return (max(noted) - since) / 1e9
+    noted = max(_noted(paths), default=0)
+    require(noted >= since, otherwise="grok-pull fetched nothing")
+    return (noted - since) / 1e9
 
 
-def _run(*words: object, git_config: Path | None = None) -> None:
-    """Run one of the programs, with the git that everybody uses here."""
-    environment = ENVIRONMENT | {"GITBIN": which("git") or "git"}
-    if git_config:
-        environment["GIT_CONFIG_GLOBAL"] = str(git_config)
-    done = subprocess.run([*map(str, words)], env=environment, capture_output=True, text=True)
+def _noted(paths: Sequence[Path]) -> list[int]:
+    return [file.stat().st_mtime_ns for path in paths if (file := path / WRITTEN).exists()]
+
+
+def _environment(git_config: Path | None = None) -> dict[str, str]:
+    """Return the environment of its programs, with the git that everybody uses here."""
+    chosen = {"GIT_CONFIG_GLOBAL": str(git_config)} if git_config else {}
+    return ENVIRONMENT | {"GITBIN": which("git") or "git"} | chosen
+
+
+def _run(*words: object) -> None:
+    done = subprocess.run([*map(str, words)], env=_environment(), capture_output=True, text=True)
     require(done.returncode == 0, otherwise=f"{words[0]}: {done.stderr[-300:]}")
