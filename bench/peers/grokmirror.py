@@ -24,7 +24,8 @@ REQUIREMENT = "grokmirror==2.0.12"
 MISSING = f"not here, and {REQUIREMENT} could not be installed from PyPI"
 NAMES = DEFAULT, BEST = "grok-pull", "grok-pull, best"
 WHY = {
-    DEFAULT: "defaults: one pull at a time on two cores; a run to its end, with its pauses of five seconds. Stated: no"
+    DEFAULT: "defaults: one pull at a time on two cores; a run to its end, with its pauses of five seconds; one that"
+    " never ends, as after each multiple of a hundred mirrors, until its last mirror is written. Stated: no"
     " upstream is asked, a manifest that forges do not offer says what changed; their hook makes it, untimed",
     BEST: "best settings: eight pulls at a time, git's maintenance off; timed only until its last mirror is written,"
     " not to the end of its pauses. Stated, for it goes by the same manifest",

@@ -48,6 +48,18 @@ def test_a_push_renews_the_manifest(grok, tmp_path):
         assert served.head(1) != head
 
 
+def test_a_run_that_never_ends_by_itself_is_ended(grok, tmp_path, monkeypatch):
+    """As one does that has fetched a multiple of a hundred."""
+    monkeypatch.setattr(grokmirror, "IDLE_SECONDS", 8.0)
+    with (
+        upstreams.backend(tmp_path, count=100, refs=1, seed=1) as bare,
+        grokmirror.beside(bare, tmp_path, [grokmirror.DEFAULT]) as (served, [fetcher]),
+    ):
+        fetcher.sweep()
+
+        assert [fetcher.head_of(number) for number in (0, 99)] == [served.head(number) for number in (0, 99)]
+
+
 @pytest.fixture
 def mirrors(tmp_path):
     """Return the paths of two mirrors, which grok-pull noted at the 5th and 7th second, and of one never fetched."""
