@@ -8,7 +8,7 @@ from itertools import product
 from random import Random
 
 from bench.harness import upstreams
-from bench.harness.changes import Fleet
+from bench.harness.changes import Changing
 from bench.harness.command import main
 from bench.harness.lab import Lab, lab
 from bench.harness.measure import Cost, Measured, in_turns, require
@@ -154,7 +154,7 @@ def _await_first_imports(group: str, count: int, stack: Stack) -> list[int]:
 
 
 def _sweep(stage: Stage, case: Case, scale: Scale) -> Iterator[Row]:
-    fleet = Fleet(stage.served, case.changed, Random(f"{scale.seed}/{case.name}"))
+    fleet = Changing(stage.served, case.changed, Random(f"{scale.seed}/{case.name}"))
     ours = Ours(stage)
     contenders = [
         fleet.contender("ours", ours.sweep, ours.head_of),

@@ -10,7 +10,7 @@ from bench.harness.upstreams import Served
 
 
 @dataclass
-class Fleet:
+class Changing:
     """The upstreams, and which of them changed for the turn that is to come. Every contender sees the same change."""
 
     served: Served

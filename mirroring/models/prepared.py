@@ -133,10 +133,10 @@ class PreparedSelect(_Prepared, Generic[M]):
         first, last = info["select_fields"][0], info["select_fields"][-1] + 1
         names = [column.target.attname for column in columns[first:last]]
         others = get_related_populators(info, compiler.select, using)  # type: ignore[call-arg]
-        converters = compiler.get_converters(columns)
+        converted = _converted(compiler)
 
         def read(found: Sequence[Any]) -> list[M]:
-            rows = list(compiler.apply_converters(found, converters)) if converters else found
+            rows = converted(found)
             made = [info["model"].from_db(using, names, row[first:last]) for row in rows]
             for instance, row in zip(made, rows, strict=True):
                 for other in others:
@@ -150,12 +150,15 @@ class PreparedValues(PreparedSelect[Any]):
     """A SELECT of the columns that a function names with `values_list`."""
 
     def _reader(self, compiler: SQLCompiler, *, using: str) -> Callable[[Sequence[Any]], list[Any]]:
-        converters = compiler.get_converters([expression for expression, *_ in compiler.select])
+        return _converted(compiler)
 
-        def read(found: Sequence[Any]) -> list[Any]:
-            return list(compiler.apply_converters(found, converters)) if converters else list(found)
 
-        return read
+def _converted(compiler: SQLCompiler) -> Callable[[Sequence[Any]], list[Any]]:
+    """Return what makes of rows as the driver has them rows as Django has them."""
+    converters = compiler.get_converters([expression for expression, *_ in compiler.select])
+    if not converters:
+        return list
+    return lambda found: list(compiler.apply_converters(found, converters))
 
 
 def _stand_ins(values: Mapping[str, object], *, first: int) -> dict[str, object]:

@@ -80,7 +80,7 @@ def test_a_change_that_a_sweep_missed_voids_it():
     served = upstreams.Served(
         ["u0", "u1"], push=lambda numbers: heads.update(dict.fromkeys(numbers, "new")), head=heads.get
     )
-    fleet = changes.Fleet(served, changed=0.01, dice=Random(1))
+    fleet = changes.Changing(served, changed=0.01, dice=Random(1))
     seen = dict(heads)
 
     fleet.change_for(1)
@@ -92,7 +92,7 @@ def test_a_change_that_a_sweep_missed_voids_it():
 
 def test_every_contender_of_a_round_sees_the_same_changes():
     pushed: list[list[int]] = []
-    fleet = changes.Fleet(
+    fleet = changes.Changing(
         upstreams.Served(["u"] * 100, push=pushed.append, head=str), changed=0.1, dice=Random(1)
     )
 

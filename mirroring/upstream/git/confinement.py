@@ -44,9 +44,9 @@ def script(words: str, limits: Limits = NO_LIMITS) -> tuple[str, ...]:
     The shell is tied and held as a command is, and has no name space, which costs as much as a git. So whatever the
     words start goes through `tied`, and the last through `exec`.
     """
-    if spaces() is None:
-        return ("sh", "-c", _held(limits, f'tied() {{ "$@"; }} && {words}'), "sh")
-    return _tied(limits=limits, words=f'tied() {{ {" ".join(_DIES_WITH_PARENT)} "$@"; }} && {words}')
+    tie = () if spaces() is None else _DIES_WITH_PARENT
+    words = f'tied() {{ {" ".join(tie)} "$@"; }} && {words}'
+    return _tied(limits=limits, words=words) if tie else ("sh", "-c", _held(limits, words), "sh")
 
 
 @functools.cache
