@@ -82,19 +82,19 @@ def change_flag(
     why: str,
     overrides: frozenset[str] = frozenset(),
     snapshot: Mapping[str, Any] | None = None,
+    along: Callable[[], object] | None = None,
 ) -> FlagChange:
     """Change a flag and record it, both or neither. Turning off is never refused; FlagRefused says what to do.
 
     The gates may ask other servers, so they are asked outside of the transaction, and again if any flag has
-    changed meanwhile.
+    changed meanwhile. `along`: called in the transaction once all is written; what it raises undoes the change.
     """
     definition = _definition(name, change)
     _check_overrides(overrides)
-    taken = snapshot if snapshot is not None else _snapshot()
-    actor = _Actor(by, origin, why, taken)
+    actor = _Actor(by, origin, why, _snapshot() if snapshot is None else snapshot)
     for _ in range(TRIES):
         version, judged = audit.latest(), _judge(definition, change, overrides, actor)
-        written = _write(definition, change, judged, version=version, actor=actor)
+        written = _write(definition, change, judged, version=version, actor=actor, along=along)
         if written is not None:
             _log(written)
             _tell(written)
@@ -182,7 +182,13 @@ def _read(definition: Definition, now: datetime) -> tuple[Flag | None, State]:
 
 @transaction.atomic
 def _write(
-    definition: Definition, change: Change, judged: list[Judgement], *, version: int, actor: _Actor
+    definition: Definition,
+    change: Change,
+    judged: list[Judgement],
+    *,
+    version: int,
+    actor: _Actor,
+    along: Callable[[], object] | None,
 ) -> FlagChange | None:
     """Write the row and its entry; None, and nothing is written, if a flag has changed since `version`."""
     audit.lock()
@@ -192,7 +198,7 @@ def _write(
     if audit.latest() != version or (after.exceeds(before) and not judged):
         return None
     _keep(row or Flag(name=definition.name), after, by=actor.by)
-    return audit.append(
+    entry = audit.append(
         at=now,
         flag=definition.name,
         by=actor.by,
@@ -204,6 +210,9 @@ def _write(
         gates=[one.as_json() for one in judged],
         snapshot=audit.storable(actor.snapshot),
     )
+    if along:
+        along()
+    return entry
 
 
 def _keep(row: Flag, state: State, *, by: str) -> None:

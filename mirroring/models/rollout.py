@@ -1,6 +1,7 @@
 """Guarded rollouts: where each stands, what happened in it, and what people ticked in the plan of a flag."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import models
 from django.db.models import Q
@@ -19,6 +20,10 @@ class RolloutState(models.TextChoices):
 
 
 ACTIVE = [RolloutState.RUNNING.value, RolloutState.HELD.value, RolloutState.PAUSED.value]
+
+
+class Overtaken(Exception):
+    """A rollout is no longer as it was read: somebody else has moved it, and what he did stands."""
 
 
 class Rollout(models.Model):
@@ -64,6 +69,19 @@ class Rollout(models.Model):
 
     def __str__(self) -> str:
         return f"{self.flag}: {self.state}"
+
+    def move(self, **fields: Any) -> None:
+        """Write fields if it stands where it stood when it was read; raise Overtaken.
+
+        Two drivers and several people act on it at once, each with his own copy of the row.
+        """
+        as_read = Rollout.objects.filter(
+            pk=self.pk, state=self.state, step=self.step, judged_at=self.judged_at
+        )
+        if not as_read.update(**fields):
+            raise Overtaken(str(self))
+        for name, value in fields.items():
+            setattr(self, name, value)
 
     @property
     def active(self) -> bool:

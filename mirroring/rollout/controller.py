@@ -1,6 +1,7 @@
 """What people do with a guarded rollout: start, pause, resume, abort, roll back. Beat drives it, see driving.py."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,12 +12,13 @@ from mirroring.flags import readings, registry
 from mirroring.flags.definition import ActorKind
 from mirroring.models import Rollout, RolloutState
 from mirroring.models.database import is_writable
-from mirroring.models.rollout import ACTIVE
+from mirroring.models.rollout import ACTIVE, Overtaken
 from mirroring.rollout import announcing, environments, stepping, windows
 from mirroring.rollout.guards import Action, Budget, Budgets, Guard
 from mirroring.rollout.measures import guard_of
 from mirroring.rollout.rolling_back import Cause, RolloutRefused, roll_back, utc_now
-from mirroring.rollout.steps import steps
+from mirroring.rollout.steps import Step, steps
+from mirroring.rollout.windows import Baseline
 from mirroring.tracker.job_tracker import JobTracker
 
 __all__ = ["RolloutRefused", "Wanted", "abort", "latest", "pause", "resume", "start"]
@@ -56,10 +58,27 @@ def start(flag: str, wanted: Wanted, *, by: str, now: datetime) -> Rollout:
         raise RolloutRefused(
             f"There are no samples from before, so {flag} could not be judged: wait half a minute"
         )
+    rollout = _created(flag, wanted, planned, baseline=baseline, by=by, now=now)
+    try:
+        stepping.take(rollout, 0, now=now, overrides=wanted.overrides)
+    except Overtaken:
+        raise RolloutRefused(
+            f"The rollout of {flag} was ended as it began: see `feature rollout status {flag}`"
+        ) from None
+    except Exception:
+        rollout.delete()  # Nothing was turned on, so there is nothing to follow.
+        raise
+    _announce(rollout, by=by, now=now)
+    return rollout
+
+
+def _created(
+    flag: str, wanted: Wanted, planned: Sequence[Step], *, baseline: Baseline, by: str, now: datetime
+) -> Rollout:
     times = {"started_at": now, "step_started_at": now, "driven_at": now}
     try:
         with transaction.atomic():
-            rollout = Rollout.objects.create(
+            return Rollout.objects.create(
                 flag=flag,
                 shadow=wanted.shadow,
                 steps=[[step.kind, step.value] for step in planned],
@@ -73,13 +92,6 @@ def start(flag: str, wanted: Wanted, *, by: str, now: datetime) -> Rollout:
         raise RolloutRefused(
             f"A rollout of {flag} is under way: see `feature rollout status {flag}`"
         ) from None
-    try:
-        stepping.take(rollout, 0, now=now, overrides=wanted.overrides)
-    except Exception:
-        rollout.delete()  # Nothing was turned on, so there is nothing to follow.
-        raise
-    _announce(rollout, by=by, now=now)
-    return rollout
 
 
 def _announce(rollout: Rollout, *, by: str, now: datetime) -> None:
@@ -124,7 +136,10 @@ def abort(flag: str, *, by: str, why: str, tracker: JobTracker) -> Rollout:
     registry.named(flag)
     rollout = Rollout.objects.filter(flag=flag, state__in=ACTIVE).first()
     cause = Cause(why=why or f"aborted by {by}", by=by, ends_as=RolloutState.ABORTED)
-    return roll_back(rollout or _noted(flag, by=by), cause, tracker=tracker)
+    if rollout is not None:
+        with suppress(Overtaken):  # It has just ended, perhaps in on for good.
+            return roll_back(rollout, cause, tracker=tracker)
+    return roll_back(_noted(flag, by=by), cause, tracker=tracker)
 
 
 def _noted(flag: str, *, by: str) -> Rollout:

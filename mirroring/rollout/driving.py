@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from mirroring.flags import readings
 from mirroring.flags.changes import FlagRefused, renew_lease
 from mirroring.models import MetricSample, Rollout, RolloutState
-from mirroring.models.rollout import ACTIVE
+from mirroring.models.rollout import ACTIVE, Overtaken
 from mirroring.rollout import announcing, stepping, windows
 from mirroring.rollout.controller import budgets_of, guards_of
 from mirroring.rollout.elsewhere import follow
@@ -33,6 +33,8 @@ def drive_all(*, now: datetime, tracker: JobTracker) -> None:
     for rollout in Rollout.objects.filter(state__in=ACTIVE).order_by("pk"):
         try:
             drive(rollout, now=now, tracker=tracker)
+        except Overtaken:
+            logger.info("another driver, or a person, has moved a rollout first")
         except Exception:
             # One that cannot be driven must not keep the others from it; its lease then ends in off.
             logger.exception("a rollout could not be driven")
@@ -42,7 +44,7 @@ def drive_all(*, now: datetime, tracker: JobTracker) -> None:
 
 
 def drive(rollout: Rollout, *, now: datetime, tracker: JobTracker) -> None:
-    """Drive one rollout once. Of two drivers at once only one goes on."""
+    """Drive one rollout once. Of two drivers at once only one goes on; raise Overtaken for the other."""
     lapsed = now >= rollout.lease_ends_at
     rows = Rollout.objects.filter(pk=rollout.pk, driven_at=rollout.driven_at, state__in=ACTIVE)
     if not rows.update(driven_at=now):
@@ -71,10 +73,9 @@ def _still_leased(rollout: Rollout, *, now: datetime, lapsed: bool, tracker: Job
         ends_as = RolloutState.LAPSED if lapsed else RolloutState.ABORTED
         roll_back(rollout, Cause(why, by=DRIVER, ends_as=ends_as), tracker=tracker)
         return False
-    rollout.state, rollout.ended_at = RolloutState.ABORTED, now
-    rollout.why = "somebody set the flag by hand: it is left as it was set, with no lease and no guard"
-    rollout.save(update_fields=["state", "ended_at", "why"])
-    announcing.say(rollout, "aborted", rollout.why, at=now)
+    why = "somebody set the flag by hand: it is left as it was set, with no lease and no guard"
+    rollout.move(state=RolloutState.ABORTED, ended_at=now, why=why)
+    announcing.say(rollout, "aborted", why, at=now)
     return False
 
 
@@ -111,7 +112,7 @@ def _explained(decision: Decision, judged: list[Judgement]) -> Decision:
 
 
 def _keep(rollout: Rollout, judged: list[Judgement], tally: Tally, *, at: datetime) -> None:
-    rollout.judgements = [
+    judgements = [
         {
             "guard": str(each.guard),
             "metric": each.guard.metric,
@@ -122,8 +123,7 @@ def _keep(rollout: Rollout, judged: list[Judgement], tally: Tally, *, at: dateti
         }
         for each in judged
     ]
-    rollout.tally, rollout.judged_at = asdict(tally), at
-    rollout.save(update_fields=["judgements", "tally", "judged_at"])
+    rollout.move(judgements=judgements, tally=asdict(tally), judged_at=at)
 
 
 def _hold_or_go_on(rollout: Rollout, decision: Decision, *, now: datetime) -> None:
@@ -132,8 +132,7 @@ def _hold_or_go_on(rollout: Rollout, decision: Decision, *, now: datetime) -> No
     if rollout.state == RolloutState.PAUSED or rollout.state == wanted:
         return
     held = wanted is RolloutState.HELD
-    rollout.state, rollout.why = wanted, decision.why if held else ""
-    rollout.save(update_fields=["state", "why"])
+    rollout.move(state=wanted, why=decision.why if held else "")
     text = f"held: {decision.why}" if held else "goes on: the guards can be judged again"
     announcing.say(rollout, "held" if held else "resumed", text, at=now)
 
@@ -149,6 +148,5 @@ def _advance(rollout: Rollout, *, now: datetime, tracker: JobTracker) -> None:
             stepping.finish(rollout, now=now)
     except (FlagRefused, EnvironmentRefused) as refusal:
         if rollout.why != str(refusal):
-            rollout.why = str(refusal)
-            rollout.save(update_fields=["why"])
+            rollout.move(why=str(refusal))
             announcing.say(rollout, "held", f"waits: {refusal}", at=now)

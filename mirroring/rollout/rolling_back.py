@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import DatabaseError
 
@@ -12,6 +13,7 @@ from mirroring.flags import clock, registry
 from mirroring.flags.changes import Change, Origin, change_flag
 from mirroring.models import Rollout, RolloutState, SchedulingSettings
 from mirroring.models.database import is_writable
+from mirroring.models.rollout import Overtaken
 from mirroring.rollout import announcing, environments, samples
 from mirroring.rollout.steps import HERE, StepKind
 from mirroring.tracker.job_tracker import JobTracker, TrackerDown
@@ -52,27 +54,42 @@ def utc_now() -> datetime:
 def roll_back(rollout: Rollout, cause: Cause, *, tracker: JobTracker, wait: timedelta = PATIENCE) -> Rollout:
     """Turn the flag off, at once, and end the rollout. No gate is asked, and nothing after it can undo it.
 
-    A shadow rollout only says that it would have.
+    A shadow rollout only says that it would have. Raise Overtaken where somebody else has ended it first.
     """
-    if not rollout.shadow:
-        turn_off(rollout.flag, cause)
-    off_at = clock.at_once()
+    off_at = _end(rollout, cause)
     mark = _redis_time(tracker)  # Only now: Redis may be what is broken, and is not waited for before.
-    fields = {"state": cause.ends_as, "why": cause.why, "breach_at": cause.breach_at, "ended_at": off_at}
-    fields |= {} if rollout.shadow else {"off_at": off_at}
-    for name, value in fields.items():
-        setattr(rollout, name, value)
-    rollout.save(update_fields=[*fields])
     verb = "would have been rolled back" if rollout.shadow else str(cause.ends_as.label).lower()
     announcing.say(rollout, "rolled_back", f"{verb}: {cause.why}", at=off_at, by=cause.by)
     if not rollout.shadow:
         _sweep(rollout, tracker)
         confirm(rollout, tracker=tracker, mark=mark, wait=wait)
-        _turn_off_elsewhere(rollout, cause)
+        for kind, name in rollout.steps[: rollout.step + 1]:
+            if kind == StepKind.ENVIRONMENT and name != HERE:
+                turn_off_in(name, rollout, cause)
     return rollout
 
 
-def turn_off(flag: str, cause: Cause) -> None:
+def _end(rollout: Rollout, cause: Cause) -> datetime:
+    """Write that the flag is off and that the rollout has ended, both or neither, and return when."""
+    while True:
+        at = clock.at_once()
+        fields = {"state": cause.ends_as, "why": cause.why, "breach_at": cause.breach_at, "ended_at": at}
+        fields |= {} if rollout.shadow else {"off_at": at}
+        end = partial(rollout.move, **fields)
+        try:
+            if rollout.shadow:
+                end()
+            else:
+                _turn_off(rollout.flag, cause, along=end)
+        except Overtaken:
+            rollout.refresh_from_db()
+            if not rollout.active:
+                raise
+        else:
+            return at
+
+
+def _turn_off(flag: str, cause: Cause, *, along: Callable[[], None]) -> None:
     """Write the row; raise RolloutRefused where the database takes no writes."""
     refusal = (
         f"{flag} was not turned off: the database takes no writes. If a guarded rollout of it is under way, nothing "
@@ -81,9 +98,14 @@ def turn_off(flag: str, cause: Cause) -> None:
     if not is_writable():
         raise RolloutRefused(refusal)
     try:
-        change = Change(on=False)
         change_flag(
-            flag, change, by=cause.by, origin=Origin.ROLLOUT, why=cause.why, snapshot=samples.snapshot()
+            flag,
+            Change(on=False),
+            by=cause.by,
+            origin=Origin.ROLLOUT,
+            why=cause.why,
+            snapshot=samples.snapshot(),
+            along=along,
         )
     except DatabaseError as error:
         raise RolloutRefused(f"{refusal} ({error})") from error
@@ -143,13 +165,9 @@ def _redis_time(tracker: JobTracker) -> datetime | None:
         return None
 
 
-def _turn_off_elsewhere(rollout: Rollout, cause: Cause) -> None:
+def turn_off_in(environment: str, rollout: Rollout, cause: Cause) -> None:
     """Turn it off, too, where this rollout has turned it on before. What cannot be reached is announced."""
-    reached = rollout.steps[: rollout.step + 1]
-    for kind, name in reached:
-        if kind != StepKind.ENVIRONMENT or name == HERE:
-            continue
-        try:
-            environments.known().turn_off(name, rollout.flag, by=cause.by, why=cause.why)
-        except environments.EnvironmentRefused as error:
-            announcing.say(rollout, "lagging", f"still on in {name}: {error}", at=utc_now())
+    try:
+        environments.known().turn_off(environment, rollout.flag, by=cause.by, why=cause.why)
+    except environments.EnvironmentRefused as error:
+        announcing.say(rollout, "lagging", f"still on in {environment}: {error}", at=utc_now())

@@ -1,6 +1,6 @@
 """Samples and rollouts for the tests. Times are offsets from now: the flags read this machine's clock."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -114,6 +114,48 @@ def away() -> object:
     from mirroring.tracker.job_tracker import JobTracker
 
     return JobTracker(redis.Redis(unix_socket_path="/nowhere", decode_responses=True, retry=None))
+
+
+class Elsewhere:
+    """Other environments, as a rollout knows them. The way there is a double of ours: chatops has the real one."""
+
+    def __init__(self):
+        self.states, self.started, self.turned_off = {}, [], []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What happens while they are asked; once at a time."""
+
+    def _asked(self) -> None:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        self.meanwhile = meanwhile
+
+    def names(self):
+        return ["dev", "staging"]
+
+    def start(self, environment, flag, *, interval, by):
+        self.started.append(environment)
+        self.states[environment] = "running"
+        self._asked()
+
+    def state(self, environment, flag):
+        from mirroring.models import RolloutState
+
+        self._asked()
+        return RolloutState(self.states[environment])
+
+    def turn_off(self, environment, flag, *, by, why):
+        self.turned_off.append(environment)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Elsewhere]:
+    """Two environments before this one."""
+    from mirroring.rollout import environments
+
+    made = Elsewhere()
+    environments.register(lambda: made)
+    yield made
+    environments.register(environments.NoEnvironments)
 
 
 Announced = Callable[..., list]
