@@ -43,15 +43,14 @@ def take(rollout: Rollout, number: int, *, now: datetime, overrides: frozenset[s
 
 
 def _begin_elsewhere(rollout: Rollout, environment: str, *, along: Callable[[], None]) -> None:
-    """Begin in another environment; turn it off there again if the rollout was ended here meanwhile."""
+    """Begin in another environment; turn it off there again if the rollout was ended or paused here meanwhile."""
     by = rollout.started_by
     environments.known().start(environment, rollout.flag, interval=rollout.interval, by=by)
     try:
         along()
     except Overtaken:
-        rollout.refresh_from_db()
-        if not rollout.active:
-            turn_off_in(environment, rollout, Cause(f"guarded rollout {rollout.pk} had ended", by=by))
+        why = f"guarded rollout {rollout.pk} was ended or paused before this step began"
+        turn_off_in(environment, rollout, Cause(why, by=by))
         raise
 
 

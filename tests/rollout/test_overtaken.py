@@ -54,6 +54,23 @@ def test_a_step_that_begins_elsewhere_while_a_person_aborts_is_turned_off_there(
     assert elsewhere.turned_off == ["dev", "staging"]
 
 
+def test_a_step_that_begins_elsewhere_while_a_person_pauses_is_begun_anew_later(course, elsewhere: Elsewhere):
+    from mirroring.rollout.controller import pause, resume
+
+    course.start()
+    course.samples(6, 62)
+    elsewhere.states["dev"] = "done"
+    elsewhere.meanwhile = lambda: pause(FIRST, by="somebody") if "staging" in elsewhere.started else None
+    rollout = course.drive(62)
+
+    assert (rollout.state, rollout.step, elsewhere.turned_off) == ("paused", 0, ["staging"])
+    elsewhere.meanwhile = lambda: None
+    resume(FIRST, by="somebody")
+    course.sample(65)
+    assert course.drive(66).step == 1
+    assert elsewhere.started == ["dev", "staging", "staging"]
+
+
 def test_one_aborted_while_its_first_step_begins_elsewhere_is_refused_and_kept(course, elsewhere: Elsewhere):
     from mirroring.rollout.controller import RolloutRefused
 
