@@ -23,21 +23,25 @@ class OverTheApi:
         here = next((at for at, name in enumerate(order) if environments.is_here(name)), len(order))
         return [name for name in known if order.index(name) < here]
 
-    def start(self, environment: str, flag: str, *, interval: timedelta, by: str) -> None:
-        """Begin there with one step."""
+    def start(self, environment: str, flag: str, *, interval: timedelta, mark: str) -> None:
+        """Begin there with one step. It has begun already where the answer to that was lost."""
+        if self.state(environment, flag, mark=mark) is not None:
+            return
         span = f"{max(1, int(interval.total_seconds()))}s"
         words = ["feature", "rollout", "start", flag, "--steps", "here", "--interval", span]
-        self._run(environment, words, by=by)
+        self._run(environment, words, by=mark)
 
-    def state(self, environment: str, flag: str) -> RolloutState | None:
+    def state(self, environment: str, flag: str, *, mark: str) -> RolloutState | None:
         """Return where it stands there."""
         found = self._run(environment, ["feature", "rollout", "status", flag], by="guarded rollout")
-        data = found.get("data")
-        return RolloutState(data["state"]) if data else None
+        data = found.get("data") or {}
+        ours = str(data.get("started_by")).startswith(f"{mark} (token ")
+        return RolloutState(data["state"]) if ours else None
 
-    def turn_off(self, environment: str, flag: str, *, by: str, why: str) -> None:
-        """Turn it off there."""
-        self._run(environment, ["feature", "rollout", "abort", flag, "--why", why], by=by)
+    def turn_off(self, environment: str, flag: str, *, mark: str, by: str, why: str) -> None:
+        """Turn it off there. What somebody has begun there since is left alone."""
+        if self.state(environment, flag, mark=mark) is not None:
+            self._run(environment, ["feature", "rollout", "abort", flag, "--why", why], by=by)
 
     def _run(self, environment: str, words: list[str], *, by: str) -> dict[str, Any]:
         try:

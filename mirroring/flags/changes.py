@@ -82,12 +82,12 @@ def change_flag(
     why: str,
     overrides: frozenset[str] = frozenset(),
     snapshot: Mapping[str, Any] | None = None,
-    along: Callable[[], object] | None = None,
+    along: Callable[[State], object] | None = None,
 ) -> FlagChange:
     """Change a flag and record it, both or neither. Turning off is never refused; FlagRefused says what to do.
 
     The gates may ask other servers, so they are asked outside of the transaction, and again if any flag has
-    changed meanwhile. `along`: called in the transaction once all is written; what it raises undoes the change.
+    changed meanwhile. `along`: called with the state before, in the transaction; what it raises undoes the change.
     """
     definition = _definition(name, change)
     _check_overrides(overrides)
@@ -188,7 +188,7 @@ def _write(
     *,
     version: int,
     actor: _Actor,
-    along: Callable[[], object] | None,
+    along: Callable[[State], object] | None,
 ) -> FlagChange | None:
     """Write the row and its entry; None, and nothing is written, if a flag has changed since `version`."""
     audit.lock()
@@ -211,7 +211,7 @@ def _write(
         snapshot=audit.storable(actor.snapshot),
     )
     if along:
-        along()
+        along(before)
     return entry
 
 

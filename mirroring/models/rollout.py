@@ -1,6 +1,6 @@
 """Guarded rollouts: where each stands, what happened in it, and what people ticked in the plan of a flag."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import models
@@ -10,6 +10,7 @@ from django.db.models import Q
 class RolloutState(models.TextChoices):
     """Where a rollout stands."""
 
+    BEGINNING = "beginning"  # Its first step is being taken; nobody drives it yet.
     RUNNING = "running"
     HELD = "held"  # A budget says wait: it goes on by itself when the guards can be judged again.
     PAUSED = "paused"  # By a person. The guards stay armed.
@@ -19,7 +20,9 @@ class RolloutState(models.TextChoices):
     LAPSED = "lapsed"  # Nothing renewed the lease: the flag went off by itself.
 
 
-ACTIVE = [RolloutState.RUNNING.value, RolloutState.HELD.value, RolloutState.PAUSED.value]
+DRIVEN = [RolloutState.RUNNING.value, RolloutState.HELD.value, RolloutState.PAUSED.value]
+ACTIVE = [RolloutState.BEGINNING.value, *DRIVEN]
+FAILED = [RolloutState.ROLLED_BACK.value, RolloutState.ABORTED.value, RolloutState.LAPSED.value]
 
 
 class Overtaken(Exception):
@@ -30,7 +33,7 @@ class Rollout(models.Model):
     """One rollout of one flag. Driven by beat, by rows alone, so that it survives every restart."""
 
     flag = models.CharField(max_length=100)
-    state = models.CharField(max_length=20, choices=RolloutState.choices, default=RolloutState.RUNNING)
+    state = models.CharField(max_length=20, choices=RolloutState.choices, default=RolloutState.BEGINNING)
     shadow = models.BooleanField(default=False, help_text="Judge and report, change nothing.")
     steps = models.JSONField()
     step = models.PositiveSmallIntegerField(default=0)
@@ -46,7 +49,8 @@ class Rollout(models.Model):
     started_by = models.CharField(max_length=200)
     started_at = models.DateTimeField()
     step_started_at = models.DateTimeField()
-    driven_at = models.DateTimeField(help_text="Its driver holds the lease of the flag from here on.")
+    driven_at = models.DateTimeField(help_text="When a driver last took it up.")
+    leased_until = models.DateTimeField(null=True, help_text="Then the flag goes off here by itself.")
     judged_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     why = models.TextField(blank=True)
@@ -57,6 +61,9 @@ class Rollout(models.Model):
         null=True, help_text="Every live process had announced that it sees it off."
     )
     lagging = models.JSONField(default=list)
+    elsewhere = models.JSONField(
+        default=list, help_text="Environments in which it may have turned the flag on."
+    )
 
     class Meta:
         ordering = ["-started_at", "-id"]
@@ -70,15 +77,14 @@ class Rollout(models.Model):
     def __str__(self) -> str:
         return f"{self.flag}: {self.state}"
 
-    def move(self, **fields: Any) -> None:
+    def move(self, *also: str, **fields: Any) -> None:
         """Write fields if it stands where it stood when it was read; raise Overtaken.
 
-        Two drivers and several people act on it at once, each with his own copy of the row.
+        Two drivers and several people act on it at once, each with his own copy of the row. `also`: what must be as it
+        was read, beside state and step.
         """
-        as_read = Rollout.objects.filter(
-            pk=self.pk, state=self.state, step=self.step, judged_at=self.judged_at
-        )
-        if not as_read.update(**fields):
+        as_read = {name: getattr(self, name) for name in ("state", "step", *also)}
+        if not Rollout.objects.filter(pk=self.pk, **as_read).update(**fields):
             raise Overtaken(str(self))
         for name, value in fields.items():
             setattr(self, name, value)
@@ -89,6 +95,11 @@ class Rollout(models.Model):
         return self.state in ACTIVE
 
     @property
+    def failed(self) -> bool:
+        """Say whether it ended in off."""
+        return self.state in FAILED
+
+    @property
     def interval(self) -> timedelta:
         """Return how long a step lasts at least."""
         return timedelta(seconds=self.interval_seconds)
@@ -97,11 +108,6 @@ class Rollout(models.Model):
     def lease(self) -> timedelta:
         """Return how long "on" holds when nothing renews it."""
         return 2 * self.interval
-
-    @property
-    def lease_ends_at(self) -> datetime:
-        """Return when the flag goes off by itself if this is not driven again."""
-        return self.driven_at + self.lease
 
     @property
     def rollback_seconds(self) -> float | None:

@@ -65,11 +65,20 @@ def start(flag: str, wanted: Wanted, *, by: str, now: datetime) -> Rollout:
         raise RolloutRefused(
             f"The rollout of {flag} was ended as it began: see `feature rollout status {flag}`"
         ) from None
-    except Exception:
-        rollout.delete()  # Nothing was turned on, so there is nothing to follow.
+    except Exception as error:
+        _not_begun(rollout, error, now=now)
         raise
     _announce(rollout, by=by, now=now)
     return rollout
+
+
+def _not_begun(rollout: Rollout, error: Exception, *, now: datetime) -> None:
+    """Forget a rollout that was refused. Where it may have begun elsewhere it is kept, to be turned off there."""
+    with suppress(Overtaken):
+        if rollout.elsewhere:
+            rollout.move(state=RolloutState.ABORTED, ended_at=now, why=f"not begun: {error}")
+        else:
+            rollout.delete()
 
 
 def _created(

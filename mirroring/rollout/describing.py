@@ -22,7 +22,7 @@ def as_json(rollout: Rollout) -> dict[str, Any]:
         "interval_seconds": rollout.interval_seconds,
         "started_by": rollout.started_by,
         "why": rollout.why,
-        "lease_ends_at": rollout.lease_ends_at if rollout.active and not rollout.shadow else None,
+        "lease_ends_at": rollout.leased_until if rollout.active else None,
         "confirmed_at": rollout.confirmed_at,
         "rollback_seconds": rollout.rollback_seconds,
         "lagging": rollout.lagging,
@@ -47,8 +47,8 @@ def as_text(rollout: Rollout, *, now: datetime) -> str:
         )
         if rollout.arm_sizes:
             lines.append("{on} mirrors have it, {off} have it not".format_map(rollout.arm_sizes))
-        if not rollout.shadow:
-            lines.append(f"on is a lease until {rollout.lease_ends_at:%H:%M:%S} UTC unless it is renewed")
+        if rollout.leased_until:
+            lines.append(f"on is a lease until {rollout.leased_until:%H:%M:%S} UTC unless it is renewed")
     if rollout.rollback_seconds is not None:
         lines.append(f"seen off by every live process after {rollout.rollback_seconds:.1f} s")
     if rollout.lagging:

@@ -4,19 +4,20 @@ Called after every sample, and by a tick of its own in case there are none. All 
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from mirroring.flags import readings
 from mirroring.flags.changes import FlagRefused, renew_lease
 from mirroring.models import MetricSample, Rollout, RolloutState
-from mirroring.models.rollout import ACTIVE, Overtaken
+from mirroring.models.rollout import DRIVEN, Overtaken
 from mirroring.rollout import announcing, stepping, windows
 from mirroring.rollout.controller import budgets_of, guards_of
-from mirroring.rollout.elsewhere import follow
+from mirroring.rollout.elsewhere import follow, turn_off_what_is_left
 from mirroring.rollout.environments import EnvironmentRefused
 from mirroring.rollout.guards import Action, Decision, Judgement, Tally, Verdict, decide
-from mirroring.rollout.rolling_back import Cause, confirm, roll_back
+from mirroring.rollout.rolling_back import PATIENCE, Cause, confirm, roll_back
 from mirroring.rollout.samples import PERIOD
 from mirroring.tracker.job_tracker import JobTracker
 
@@ -24,13 +25,14 @@ logger = logging.getLogger(__name__)
 
 DRIVER = "guarded rollout"
 CONFIRMED_WITHIN = timedelta(minutes=10)
+BEGUN_WITHIN = timedelta(minutes=5)
 EARLY = {Verdict.TOO_FEW, Verdict.NO_DATA}
 """Verdicts that say nothing while a step is young and samples still come."""
 
 
 def drive_all(*, now: datetime, tracker: JobTracker) -> None:
-    """Drive every rollout that is under way; ask again after rollbacks that not all processes have confirmed."""
-    for rollout in Rollout.objects.filter(state__in=ACTIVE).order_by("pk"):
+    """Drive every rollout that is under way; see to the end of those that were rolled back and not yet seen off."""
+    for rollout in Rollout.objects.filter(state__in=DRIVEN).order_by("pk"):
         try:
             drive(rollout, now=now, tracker=tracker)
         except Overtaken:
@@ -38,34 +40,55 @@ def drive_all(*, now: datetime, tracker: JobTracker) -> None:
         except Exception:
             # One that cannot be driven must not keep the others from it; its lease then ends in off.
             logger.exception("a rollout could not be driven")
+    _give_up_what_does_not_begin(now=now)
     unconfirmed = Rollout.objects.filter(off_at__gt=now - CONFIRMED_WITHIN, confirmed_at=None)
-    for rollout in unconfirmed.exclude(lagging=[]):
+    for rollout in unconfirmed.exclude(lagging=[], off_at__gt=now - 2 * PATIENCE):
         confirm(rollout, tracker=tracker, mark=None, wait=timedelta(0))
+    turn_off_what_is_left(now=now)
+
+
+def _give_up_what_does_not_begin(*, now: datetime) -> None:
+    """End what somebody began and did not get to its first step."""
+    for rollout in Rollout.objects.filter(state=RolloutState.BEGINNING, started_at__lt=now - BEGUN_WITHIN):
+        why = "its first step was never taken: whoever began it is gone"
+        with suppress(Overtaken):
+            rollout.move(state=RolloutState.ABORTED, ended_at=now, why=why)
+            announcing.say(rollout, "aborted", why, at=now)
 
 
 def drive(rollout: Rollout, *, now: datetime, tracker: JobTracker) -> None:
     """Drive one rollout once. Of two drivers at once only one goes on; raise Overtaken for the other."""
-    lapsed = now >= rollout.lease_ends_at
-    rows = Rollout.objects.filter(pk=rollout.pk, driven_at=rollout.driven_at, state__in=ACTIVE)
+    rows = Rollout.objects.filter(pk=rollout.pk, driven_at=rollout.driven_at, state__in=DRIVEN)
     if not rows.update(driven_at=now):
         return
     rollout.refresh_from_db()
-    if stepping.leases(rollout) and not _still_leased(rollout, now=now, lapsed=lapsed, tracker=tracker):
+    if stepping.leases(rollout) and not _is_still_ours(rollout, now=now, tracker=tracker):
         return
     decision, breach_at = _look(rollout, now=now)
     if decision.action is Action.ROLL_BACK:
         roll_back(rollout, Cause(decision.why, by=DRIVER, breach_at=breach_at), tracker=tracker)
         return
+    if stepping.leases(rollout):
+        _renew(rollout, now=now)
     _hold_or_go_on(rollout, decision, now=now)
     ready = now - rollout.step_started_at >= rollout.interval and decision.may_advance
     if rollout.state == RolloutState.RUNNING and ready:
         _advance(rollout, now=now, tracker=tracker)
 
 
-def _still_leased(rollout: Rollout, *, now: datetime, lapsed: bool, tracker: JobTracker) -> bool:
-    """Renew the lease. If it has ended, or somebody has set the flag otherwise, the rollout is over."""
+def _renew(rollout: Rollout, *, now: datetime) -> None:
+    """Renew the lease. Only after a look that did not end in off: one that fails, however often, lets it run out."""
+    until = now + rollout.lease
+    if not renew_lease(rollout.flag, until, now=now):
+        raise Overtaken(f"the lease of {rollout.flag} has just ended, or somebody has set it")
+    rollout.move(leased_until=until)
+
+
+def _is_still_ours(rollout: Rollout, *, now: datetime, tracker: JobTracker) -> bool:
+    """Say whether it is on by lease. If that has ended, or somebody has set the flag otherwise, the rollout is over."""
+    lapsed = rollout.leased_until is not None and now >= rollout.leased_until
     state = readings.read(rollout.flag, now=now).state
-    if state.on_until is not None and not lapsed and renew_lease(rollout.flag, now + rollout.lease, now=now):
+    if state.on_until is not None and not lapsed:
         return True
     if lapsed or not state.is_set or not (state.for_all or state.for_some):
         lease = f"nothing had renewed its lease since {rollout.lease.total_seconds():.0f} s"
@@ -123,7 +146,7 @@ def _keep(rollout: Rollout, judged: list[Judgement], tally: Tally, *, at: dateti
         }
         for each in judged
     ]
-    rollout.move(judgements=judgements, tally=asdict(tally), judged_at=at)
+    rollout.move("judged_at", judgements=judgements, tally=asdict(tally), judged_at=at)
 
 
 def _hold_or_go_on(rollout: Rollout, decision: Decision, *, now: datetime) -> None:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 
 from mirroring.flags import readings, registry
-from mirroring.models import PlanTick, Rollout, RolloutState
+from mirroring.models import PlanTick, Rollout
 from mirroring.rollout import cleanup
 from mirroring.rollout.guards import Verdict
 from mirroring.rollout.rolling_back import RolloutRefused
@@ -210,9 +210,8 @@ def _guards(flag: str, now: datetime) -> Evidence:
     if rollout is None:
         return Evidence(done=False, text="there has been no rollout")
     bad = [each["guard"] for each in rollout.judgements if each["verdict"] != Verdict.GOOD]
-    failed = rollout.state in {RolloutState.ROLLED_BACK, RolloutState.ABORTED, RolloutState.LAPSED}
     text = f"rollout {rollout.pk}: {rollout.state}" + (f"; not good: {', '.join(bad)}" if bad else "")
-    return Evidence(bool(rollout.judgements) and not bad and not failed, text)
+    return Evidence(bool(rollout.judgements) and not bad and not rollout.failed, text)
 
 
 def _on_here(flag: str, now: datetime) -> Evidence:

@@ -2,20 +2,19 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 
 from django.db import DatabaseError
 
 from mirroring.flags import clock, registry
 from mirroring.flags.changes import Change, Origin, change_flag
+from mirroring.flags.state import State
 from mirroring.models import Rollout, RolloutState, SchedulingSettings
 from mirroring.models.database import is_writable
 from mirroring.models.rollout import Overtaken
 from mirroring.rollout import announcing, environments, samples
-from mirroring.rollout.steps import HERE, StepKind
 from mirroring.tracker.job_tracker import JobTracker, TrackerDown
 
 logger = logging.getLogger(__name__)
@@ -63,33 +62,37 @@ def roll_back(rollout: Rollout, cause: Cause, *, tracker: JobTracker, wait: time
     if not rollout.shadow:
         _sweep(rollout, tracker)
         confirm(rollout, tracker=tracker, mark=mark, wait=wait)
-        for kind, name in rollout.steps[: rollout.step + 1]:
-            if kind == StepKind.ENVIRONMENT and name != HERE:
-                turn_off_in(name, rollout, cause)
+        turn_off_elsewhere(rollout, rollout.elsewhere, cause)
     return rollout
 
 
 def _end(rollout: Rollout, cause: Cause) -> datetime:
     """Write that the flag is off and that the rollout has ended, both or neither, and return when."""
     while True:
-        at = clock.at_once()
-        fields = {"state": cause.ends_as, "why": cause.why, "breach_at": cause.breach_at, "ended_at": at}
-        fields |= {} if rollout.shadow else {"off_at": at}
-        end = partial(rollout.move, **fields)
         try:
-            if rollout.shadow:
-                end()
-            else:
-                _turn_off(rollout.flag, cause, along=end)
+            return _end_as_read(rollout, cause)
         except Overtaken:
             rollout.refresh_from_db()
             if not rollout.active:
                 raise
-        else:
-            return at
 
 
-def _turn_off(flag: str, cause: Cause, *, along: Callable[[], None]) -> None:
+def _end_as_read(rollout: Rollout, cause: Cause) -> datetime:
+    at = clock.at_once()
+    fields = {"state": cause.ends_as, "why": cause.why, "breach_at": cause.breach_at, "ended_at": at}
+    fields |= {} if rollout.shadow else {"off_at": at}
+
+    def end(_before: State | None = None) -> None:
+        rollout.move(**fields)
+
+    if rollout.shadow:
+        end()
+    else:
+        _turn_off(rollout.flag, cause, along=end)
+    return at
+
+
+def _turn_off(flag: str, cause: Cause, *, along: Callable[[State], None]) -> None:
     """Write the row; raise RolloutRefused where the database takes no writes."""
     refusal = (
         f"{flag} was not turned off: the database takes no writes. If a guarded rollout of it is under way, nothing "
@@ -165,9 +168,17 @@ def _redis_time(tracker: JobTracker) -> datetime | None:
         return None
 
 
-def turn_off_in(environment: str, rollout: Rollout, cause: Cause) -> None:
-    """Turn it off, too, where this rollout has turned it on before. What cannot be reached is announced."""
-    try:
-        environments.known().turn_off(environment, rollout.flag, by=cause.by, why=cause.why)
-    except environments.EnvironmentRefused as error:
-        announcing.say(rollout, "lagging", f"still on in {environment}: {error}", at=utc_now())
+def turn_off_elsewhere(rollout: Rollout, names: Sequence[str], cause: Cause) -> None:
+    """Turn it off where this rollout may have turned it on. What cannot be reached is announced, and asked again."""
+    mark, reached = environments.mark(rollout), []
+    for name in names:
+        try:
+            environments.known().turn_off(name, rollout.flag, mark=mark, by=cause.by, why=cause.why)
+            reached.append(name)
+        except environments.EnvironmentRefused as error:
+            text = f"still on in {name}: {error}"
+            if not rollout.events.filter(text=text).exists():
+                announcing.say(rollout, "lagging", text, at=utc_now())
+    left = [name for name in rollout.elsewhere if name not in reached]
+    Rollout.objects.filter(pk=rollout.pk).update(elsewhere=left)
+    rollout.elsewhere = left

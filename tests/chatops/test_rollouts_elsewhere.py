@@ -95,6 +95,29 @@ def test_a_step_begins_in_the_other_deployment_is_followed_there_and_is_turned_o
     assert not clean.is_on(clean.staging)
 
 
+def test_what_has_begun_there_is_not_begun_again_and_only_what_is_ours_is_turned_off_there(clean):
+    clean.staging.shell(BASELINE)
+
+    def asked(call: str) -> str:
+        code = (
+            f"from datetime import timedelta as t; from mirroring.rollout.environments import known; {call}"
+        )
+        return clean.production.shell(code).strip()
+
+    ours, other = ("mark='rollout 7 of production, ada'", "mark='rollout 7 of production, a'")
+    begin = f"known().start('staging', '{FLAG}', interval=t(minutes=5), {ours})"
+    off = f"known().turn_off('staging', '{FLAG}', by='ada', why='enough', %s)"
+    asked(begin)
+    asked(begin)
+    assert asked(f"print(known().state('staging', '{FLAG}', {ours}))") == "running"
+    assert asked(f"print(known().state('staging', '{FLAG}', {other}))") == "None"
+
+    asked(off % other)
+    assert clean.is_on(clean.staging)
+    asked(off % ours)
+    assert not clean.is_on(clean.staging)
+
+
 def test_a_deployment_that_refuses_its_step_leaves_no_rollout_here(clean):
     for each in (clean.staging, clean.production):
         each.shell(BASELINE)

@@ -121,6 +121,7 @@ class Elsewhere:
 
     def __init__(self):
         self.states, self.started, self.turned_off = {}, [], []
+        self.away: set[str] = set()
         self.meanwhile: Callable[[], object] = lambda: None
         """What happens while they are asked; once at a time."""
 
@@ -132,18 +133,22 @@ class Elsewhere:
     def names(self):
         return ["dev", "staging"]
 
-    def start(self, environment, flag, *, interval, by):
+    def start(self, environment, flag, *, interval, mark):
         self.started.append(environment)
         self.states[environment] = "running"
         self._asked()
 
-    def state(self, environment, flag):
+    def state(self, environment, flag, *, mark):
         from mirroring.models import RolloutState
 
         self._asked()
-        return RolloutState(self.states[environment])
+        return RolloutState(self.states[environment]) if environment in self.states else None
 
-    def turn_off(self, environment, flag, *, by, why):
+    def turn_off(self, environment, flag, *, mark, by, why):
+        from mirroring.rollout.environments import EnvironmentRefused
+
+        if environment in self.away:
+            raise EnvironmentRefused(f"{environment}: it does not answer")
         self.turned_off.append(environment)
 
 
