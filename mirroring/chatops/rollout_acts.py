@@ -110,7 +110,7 @@ def _name_and_why(parser: ArgumentParser) -> None:
 def _start_arguments(parser: ArgumentParser) -> None:
     _name(parser)
     parser.add_argument(
-        "--steps", default="", metavar="A,B,...", help="percentages, or environments and here"
+        "--steps", default="", metavar="A,B,...", help="percentages, or environments and, last, here"
     )
     parser.add_argument("--interval", default="15m", help="how long each step lasts at least (default: 15m)")
     parser.add_argument("--shadow", action="store_true", help="judge and report, change nothing")

@@ -1,6 +1,7 @@
 """Running one command line in every environment that it names."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,14 +46,14 @@ def run(words: Sequence[str], *, caller: Caller) -> list[Result]:
     """Run it everywhere it is to run; raise Usage or HelpAsked before anything is done.
 
     A change stops at the first environment that refuses it, and is refused as a whole where one is not configured.
-    What turns something off goes everywhere all the same.
+    What turns something off goes everywhere at once all the same.
     """
     names, rest = grammar.targets(words)
     act, options = grammar.parse(rest, EVERY)
     if act.everywhere:
         return [Result("", here(rest, caller=caller))]
     if not act.stirs(options):
-        return [Result(name, _in(name, rest, caller)) for name in names]
+        return _at_once(names, rest, caller)
     missing = {name: why for name in names if (why := _missing(name))}
     if missing:
         other = f"Not done, because {next(iter(missing))} is not configured"
@@ -68,6 +69,19 @@ def _missing(name: str) -> str:
     except environments.NoEnvironment as error:
         return str(error)
     return ""
+
+
+def _at_once(names: Sequence[str], words: Sequence[str], caller: Caller) -> list[Result]:
+    """Run it everywhere at the same time: none may stay on because another hangs.
+
+    Here it runs in this thread, which has the connection to the database; the threads of the others need none.
+    """
+    with ThreadPoolExecutor(max_workers=len(names)) as pool:
+        elsewhere = [name for name in names if not environments.is_here(name)]
+        asked = {name: pool.submit(_in, name, words, caller) for name in elsewhere}
+        answers = {name: _in(name, words, caller) for name in names if name not in asked}
+        answers |= {name: future.result() for name, future in asked.items()}
+    return [Result(name, answers[name]) for name in names]
 
 
 def _in_turn(names: Sequence[str], words: Sequence[str], caller: Caller) -> list[Result]:

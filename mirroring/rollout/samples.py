@@ -27,9 +27,13 @@ PURPOSES = ("broker", "tracker")
 
 @dataclass
 class Look:
-    """What one look finds, before it is a row."""
+    """What one look finds, before it is a row.
+
+    `span`: the seconds since the totals of `before`, more than `seconds` after samples for which Redis was away.
+    """
 
     seconds: float
+    span: float
     before: Mapping[str, float]
     values: dict[str, float] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
@@ -37,10 +41,15 @@ class Look:
 
     def grown(self, total: str) -> float | None:
         """Return by how much a total grew. None: it cannot be told, as at first or after Redis lost its memory."""
-        if not self.seconds or total not in self.totals:
+        if not self.span or total not in self.totals:
             return None
         by = self.totals[total] - self.before.get(total, 0.0)
         return by if by >= 0 and self.before else None
+
+    def per_sample(self, total: str) -> float | None:
+        """Return by how much a total grew since the last sample: the mean, where it was not asked for at each."""
+        by = self.grown(total)
+        return None if by is None else by * (self.seconds / self.span)
 
     def put(self, name: str, value: float | None) -> None:
         """Note a value, if there is one."""
@@ -53,7 +62,12 @@ def take(*, now: datetime, tracker: JobTracker) -> MetricSample | None:
     last = MetricSample.objects.order_by("-at").first()
     if last is not None and now - last.at < TOO_SOON:
         return None
-    look = Look(seconds=(now - last.at).total_seconds() if last else 0.0, before=last.totals if last else {})
+    counted = _last_counted()
+    look = Look(
+        seconds=(now - last.at).total_seconds() if last else 0.0,
+        span=(now - counted.at).total_seconds() if counted else 0.0,
+        before=counted.totals if counted else {},
+    )
     try:
         _ask_redis(look, tracker)
     except TrackerDown as error:
@@ -61,15 +75,22 @@ def take(*, now: datetime, tracker: JobTracker) -> MetricSample | None:
     _ask_rows(look, now=now, since=last.at if last else now)
     _ask_prometheus(look)
     MetricSample.objects.filter(at__lt=now - KEPT).delete()
-    totals = look.totals or dict(look.before)  # What Redis counts while it cannot be asked is not lost.
     return MetricSample.objects.create(
         at=now,
         seconds=look.seconds,
         values=look.values,
         arms=arms.measure_all(since=last.at, now=now) if last else {},
         errors=look.errors,
-        totals=totals,
+        totals=look.totals,
     )
+
+
+def _last_counted() -> MetricSample | None:
+    """Return the last sample that asked Redis. What Redis counts while it cannot be asked counts from there.
+
+    The error tells, not empty totals: older builds gave a sample without Redis the totals of the one before.
+    """
+    return MetricSample.objects.exclude(errors__has_key="scheduled").order_by("-at").first()
 
 
 def _ask_redis(look: Look, tracker: JobTracker) -> None:
@@ -80,19 +101,19 @@ def _ask_redis(look: Look, tracker: JobTracker) -> None:
     look.totals.update({**counters, **tracker.counters(), "redis_calls": tracker.server_calls()})
     scheduled = look.grown("scheduled")
     for event, name in {
+        "scheduled": "scheduled",
         "over_scheduled": "over_scheduled",
         "bounced": "bounced",
         "repaired_slots": "slots_leaked",
     }.items():
-        look.put(name, look.grown(event))
-    look.put("scheduled", scheduled)
+        look.put(name, look.per_sample(event))
     look.put("capacity_used", counts.importing / counts.capacity if counts.capacity else None)
     trips = {purpose: look.grown(f"round_trips_{purpose}") for purpose in PURPOSES}
     known = [number for number in trips.values() if number is not None]
     spent = {f"redis_round_trips_{purpose}": number for purpose, number in trips.items()}
     spent |= {"redis_round_trips": sum(known) if known else None, "redis_calls": look.grown("redis_calls")}
     for name, number in spent.items():
-        look.put(name, None if number is None else number / look.seconds)
+        look.put(name, None if number is None else number / look.span)
         if scheduled and number is not None:
             look.put(f"{name}_per_mirror", number / scheduled)
     delay = look.grown("queue_delay_ms")

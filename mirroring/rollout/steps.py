@@ -59,6 +59,11 @@ def steps(given: Sequence[str], *, by_actor: bool, environments: Sequence[str] =
             raise BadSteps(f"{name}: no such environment; known are {', '.join(known)}")
     if len(set(wanted)) != len(wanted):
         raise BadSteps("An environment is named twice")
+    if HERE in wanted[:-1]:
+        last = ",".join([*(name for name in wanted if name != HERE), HERE])
+        raise BadSteps(
+            f"{HERE} comes last, as its lease is renewed in its own step only: write --steps {last}"
+        )
     return [Step(StepKind.ENVIRONMENT, name) for name in wanted]
 
 

@@ -1,15 +1,49 @@
 """Two real deployments, each with its own database, Valkey and build, driven from one place."""
 
+import contextlib
 import json
 import os
 import signal
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+import yaml
 
 from mirroring.chatops import grammar
+from tests.chatops.deployments import manage
+from tests.making import wait_until
 from tests.trial import FIRST, SECOND
 
 HERE = "ops"
+
+
+@contextlib.contextmanager
+def hanging(ends: Callable[[], bool]) -> Iterator[str]:
+    """Serve a deployment that takes a command, and answers it only when something has happened or no more will."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            text = "it had happened before this answer"
+            try:
+                wait_until(ends, seconds=15)
+            except AssertionError:
+                text = "nothing happened before this answer"
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"ok": True, "text": text}).encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
 
 
 def test_production_is_meant_where_no_environment_is_named(world):
@@ -81,6 +115,24 @@ def test_what_turns_off_goes_everywhere_whoever_refuses(world, off):
     assert "Not done" not in answers["staging"].text
     if "--actors" not in off:
         assert world.flag("staging", FIRST)["value"] is False
+
+
+@pytest.mark.parametrize("place", ["production", "staging"])
+def test_what_turns_off_waits_for_no_environment_that_hangs(world, tmp_path, place):
+    """Typed in production: neither it nor one that is elsewhere waits for dev, which comes before them."""
+    world.chatops("feature", "set", FIRST, "true", "--staging", "--production", "--why", "t", check=True)
+    configured = yaml.safe_load((world.file.parent / "chatops.yml").read_text())
+
+    with hanging(lambda: world.flag(place, FIRST)["value"] is False) as url:
+        configured["environments"]["dev"]["url"] = url
+        (tmp_path / "chatops.yml").write_text(yaml.safe_dump(configured))
+        production = world.production.environment | {"MIRRORING_CHATOPS": str(tmp_path / "chatops.yml")}
+        words = ["feature", "set", FIRST, "false", "--dev", "--staging", "--production"]
+        done = manage(production, "chatops", "run", *words, check=False)
+
+    said = done.stdout.splitlines()
+    assert said[0] == "dev: it had happened before this answer", done.stdout + done.stderr
+    assert [line.partition(":")[0] for line in said if ": " in line] == ["dev", "staging", "production"]
 
 
 def test_what_is_read_is_read_everywhere_it_can_be(world):

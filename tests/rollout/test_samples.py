@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from mirroring.rollout.guards import Direction, Guard, Kind
+from mirroring.rollout.measures import FROM_REDIS
 from tests.making import NOW, build_mirror
 
 pytestmark = pytest.mark.django_db
@@ -96,19 +97,61 @@ def test_old_samples_are_forgotten(take):
     assert MetricSample.objects.count() == 1
 
 
-def test_a_sample_without_redis_says_so_by_measure_and_keeps_the_rest(take, lost_tracker):
-    import redis
-
-    from mirroring.tracker.job_tracker import JobTracker
-
+def test_a_sample_without_redis_says_so_by_measure_and_keeps_the_rest(take, away):
     take(0)
-    away = JobTracker(redis.Redis(unix_socket_path="/nowhere", decode_responses=True, retry=None))
     sample = take(5, tracker=away)
 
     assert "TrackerDown" not in sample.errors["redis_calls"]
     assert "Redis" in sample.errors["redis_calls"]
     assert "lag_seconds" in sample.values
-    assert "redis_calls" in take(10).values  # What was counted meanwhile belongs to the next.
+
+
+def test_what_was_counted_while_redis_was_away_is_told_for_the_time_that_it_took(tracker, take, away):
+    first = take(0)
+    take(5, tracker=away)
+    take(10, tracker=away)
+    counted = {"round_trips_broker": 90, "scheduled": 12, "queue_delay_ms": 18000}
+    for event, number in (counted | {"bounced": 9, "over_scheduled": 6, "repaired_slots": 3}).items():
+        tracker.note(event, number)
+    sample = take(15)
+
+    rates = {name: sample.values[name] for name in ("redis_round_trips_broker", "redis_calls")}
+    calls = sample.totals["redis_calls"] - first.totals["redis_calls"]
+    assert rates == {"redis_round_trips_broker": 90 / 15, "redis_calls": round(calls / 15, 6)}
+    counts = {
+        name: sample.values[name] for name in ("scheduled", "bounced", "over_scheduled", "slots_leaked")
+    }
+    assert counts == {"scheduled": 4, "bounced": 3, "over_scheduled": 2, "slots_leaked": 1}
+    assert sample.values["redis_round_trips_broker_per_mirror"] == 7.5
+    assert sample.values["queue_delay_seconds"] == 1.5
+
+    tracker.note("bounced", 3)
+    assert take(20).values["bounced"] == 3
+
+
+def test_a_sample_without_redis_that_an_older_build_took_carries_totals_that_are_not_its_own(tracker, take):
+    from mirroring.models import MetricSample
+
+    totals = take(0).totals
+    errors = dict.fromkeys(FROM_REDIS, "Redis is away")
+    MetricSample.objects.create(at=NOW + 2 * PERIOD, seconds=10, errors=errors, totals=totals)
+    tracker.note("round_trips_broker", 90)
+
+    assert take(15).values["redis_round_trips_broker"] == 6
+
+
+def test_redis_away_for_a_moment_takes_no_healthy_rollout_back(tracker, take, away):
+    from mirroring.rollout import guards, windows
+
+    peak = Guard("redis_round_trips", Direction.UP, 1.5, Kind.PEAK)
+    for number in range(10):
+        tracker.note("round_trips_broker", 100)
+        take(5 * number, tracker=away if number == 7 else tracker)
+    kept = windows.baseline([peak], flag="any", now=NOW + 4 * PERIOD)
+    now = windows.current(peak, since=NOW + 4 * PERIOD, now=NOW + 9 * PERIOD)
+
+    assert list(now.values) == [20.0] * 4
+    assert guards.judge(peak, windows.before(peak, kept), now, min_samples=3).verdict == guards.Verdict.GOOD
 
 
 def sample(seconds, **values):

@@ -35,6 +35,22 @@ def test_steps_that_a_global_flag_cannot_take_are_refused_with_the_reason(given,
 
 
 @pytest.mark.parametrize(
+    ("given", "instead"),
+    [(["here", "staging"], "staging,here"), (["dev", "here", "staging"], "dev,staging,here")],
+)
+def test_this_environment_comes_last_as_its_lease_is_renewed_in_its_own_step_only(given, instead):
+    with pytest.raises(BadSteps, match=f"here comes last.*write --steps {instead}$"):
+        steps(given, by_actor=False, environments=["dev", "staging"])
+
+
+@pytest.mark.parametrize("given", [["staging"], ["staging", "here"], ["here"]])
+def test_a_global_flag_may_leave_environments_out(given):
+    made = steps(given, by_actor=False, environments=["dev", "staging"])
+
+    assert [step.value for step in made] == given
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [("90s", timedelta(seconds=90)), ("15m", timedelta(minutes=15)), ("2h", timedelta(hours=2))],
 )
