@@ -19,13 +19,22 @@ class RoundTrip:
         return made
 
     def import_again(self, mirror):
-        tracker = self.fleet.tracker
-        now = tracker.now()
+        return self.run(self.scheduled(mirror))
+
+    def scheduled(self, mirror):
+        """Bring a mirror as far as the queue of imports, and return its claim."""
+        now = self.fleet.tracker.now()
         ImportState.objects.filter(pk=mirror.pk, import_due_at__isnull=False).update(import_due_at=now)
         [claim] = ImportState.objects.filter(pk=mirror.pk).claim_due(1, now=now, until=now + LEASE)
-        assert to_the_door(claim, tracker) == "scheduled"
+        assert to_the_door(claim, self.fleet.tracker) == "scheduled"
+        return claim
+
+    def run(self, claim):
+        """Do what the task update_mirror does."""
+        tracker = self.fleet.tracker
+        now, handed = tracker.receive(claim.token)
         place = importing.Place(tracker, RunClock(now), in_flight=InFlight(), worker="w", wake=lambda: None)
-        importing.update_mirror(claim, place=place)
+        return importing.update_mirror(claim, place=place, handed=handed)
 
     def checked(self, mirror):
         """Have the check due now, and run the checker."""
