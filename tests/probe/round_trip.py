@@ -29,11 +29,12 @@ class RoundTrip:
         assert to_the_door(claim, self.fleet.tracker) == "scheduled"
         return claim
 
-    def run(self, claim):
-        """Do what the task update_mirror does."""
+    def run(self, claim, *, handed=None, clock=None):
+        """Do what the task update_mirror does, or with what was received before, on another clock."""
         tracker = self.fleet.tracker
-        now, handed = tracker.receive(claim.token)
-        place = importing.Place(tracker, RunClock(now), in_flight=InFlight(), worker="w", wake=lambda: None)
+        now, received = tracker.receive(claim.token)
+        clock, handed = clock or RunClock(now), handed or received
+        place = importing.Place(tracker, clock, in_flight=InFlight(), worker="w", wake=lambda: None)
         return importing.update_mirror(claim, place=place, handed=handed)
 
     def checked(self, mirror):
