@@ -96,7 +96,8 @@ def _brought(
 ) -> tuple[Listed, Listed, Session, str]:
     """Return what the upstream lists and what is staged then, the session to go on with, and the URL it has moved to.
 
-    What a check heard may be true no more: if it cannot be brought, the upstream is asked.
+    What a check heard may be true no more: if it cannot be brought, the upstream is asked, and tried again if it says
+    something else.
     """
     order, target = session.order, session.contact
     listed, going_on, moved_to = _listed(session, probed)
@@ -113,7 +114,10 @@ def _brought(
         if listed.heard_at is None or error.outcome not in _OF_WHAT_WAS_LISTED or error.signal in _UNWELL:
             raise
         afresh = replace(session, order=replace(order, handed=None))
-        return _brought(afresh, _probed(afresh.order, target, left=session.left, here=here), here=here)
+        now = _probed(afresh.order, target, left=session.left, here=here)
+        if now is not None and (now.refs, now.head) == (listed.refs, listed.head):
+            raise
+        return _brought(afresh, now, here=here)
     return listed, brought, going_on, moved_to
 
 

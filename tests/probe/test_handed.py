@@ -236,6 +236,12 @@ def test_a_branch_that_was_rewritten_only_for_a_moment_makes_no_import_fail(trip
     assert trip.is_mirrored(mirror)
 
 
+def test_what_is_still_listed_is_not_tried_again(trip):
+    mirror = trip.changed(kind="force", on_divergence=OnDivergence.KEEP)
+    assert trip.asked_by(lambda: trip.import_again(mirror)) == LISTED
+    assert state_of(mirror).last_outcome == Outcome.DIVERGED
+
+
 def test_an_answer_that_cannot_be_read_is_asked_for_again(trip):
     mirror = trip.changed()
     claim = trip.scheduled(mirror)
