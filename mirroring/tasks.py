@@ -101,9 +101,11 @@ def project_import_schedule(mirror_id: int, epoch: int) -> None:
 def update_mirror(mirror_id: int, epoch: int) -> None:
     """Import one scheduled mirror."""
     tracker = connect()
-    clock = RunClock(tracker.now())
+    claim = Claim(mirror_id=mirror_id, epoch=epoch)
+    now, handed = tracker.receive(claim.token)
+    clock = RunClock(now)
     place = importing.Place(tracker, clock, in_flight=IN_FLIGHT, worker=process_name(), wake=_send_wake_up)
-    importing.update_mirror(Claim(mirror_id=mirror_id, epoch=epoch), place=place)
+    importing.update_mirror(claim, place=place, handed=handed)
 
 
 @shared_task

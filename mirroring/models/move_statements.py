@@ -28,8 +28,11 @@ def schedule(rows: "Rows", *, mirror_id: int, epoch: int, now: datetime, until: 
 
 
 @PreparedUpdate
-def start(rows: "Rows", *, mirror_id: int, epoch: int, now: datetime, until: datetime) -> Changes:
+def start(
+    rows: "Rows", *, mirror_id: int, epoch: int, now: datetime, until: datetime, unasked: bool
+) -> Changes:
     held = _held(rows, mirror_id, epoch, now).wanted().filter(status__in=MAY_FOLLOW[Status.STARTED])
+    held = held.filter(urgent=False) if unasked else held
     to = {"status": Status.STARTED, "last_update_started_at": now, "claim_expires_at": until, "urgent": False}
     return Changes(held, to)
 

@@ -38,9 +38,12 @@ class ImportStateQuerySet(ClaimsQuerySet, ChecksQuerySet):
         """Move a claimed mirror to `scheduled`. False if the claim no longer stands or was used before."""
         return statements.schedule(self, **_named(claim), now=now, until=until) == 1
 
-    def start(self, claim: Claim, *, now: datetime, until: datetime) -> bool:
-        """Move a scheduled mirror to `started`. False if the claim no longer stands or was used before."""
-        return statements.start(self, **_named(claim), now=now, until=until) == 1
+    def start(self, claim: Claim, *, now: datetime, until: datetime, unasked: bool = False) -> bool:
+        """Move a scheduled mirror to `started`. False if the claim no longer stands or was used before.
+
+        `unasked`: only if nobody has asked for an update since the last import began.
+        """
+        return statements.start(self, **_named(claim), now=now, until=until, unasked=unasked) == 1
 
     def settle(self, to: Status, *, now: datetime, **how: Any) -> bool:
         """Bring a mirror in flight to rest, due at `next_execution_at`. False if someone else has.

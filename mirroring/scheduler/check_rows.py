@@ -37,6 +37,7 @@ _COLUMNS = (
     "ref_patterns",
     "config_version",
     "credential_id",
+    "state__epoch",
     "state__upstream_digest",
     "state__listed_way",
     "state__last_update_at",
@@ -44,8 +45,10 @@ _COLUMNS = (
 
 
 @PreparedValues
-def _of_ids(rows: "models.QuerySet[Mirror]", *, ids: list[int]) -> "models.QuerySet[Mirror, Any]":
-    return rows.filter(pk__in=among(ids)).order_by().values_list(*_COLUMNS)
+def _of_ids(
+    rows: "models.QuerySet[Mirror]", *, ids: list[int], lease: datetime
+) -> "models.QuerySet[Mirror, Any]":
+    return rows.filter(pk__in=among(ids), state__check_due_at=lease).order_by().values_list(*_COLUMNS)
 
 
 def is_checked(mirror: Mirror, *, now: datetime) -> bool:
@@ -65,6 +68,7 @@ class Row:
     refspecs: tuple[str, ...]
     config_version: int
     credential_id: int | None
+    epoch: int
     digest: bytes | None
     way: str
     imported_at: datetime | None
@@ -82,14 +86,15 @@ class Row:
 
 
 def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row]:
-    """Return the leased rows; `now` is when they were leased, `lease` until when."""
-    found = _of_ids(Mirror.objects.all(), ids=list(ids))
+    """Return the rows that are still leased; `now` is when they were, `lease` until when."""
+    found = _of_ids(Mirror.objects.all(), ids=list(ids), lease=lease)
     return [
         Row(
             *(mirror_id, group, host_id, host, url),
             refspecs=tuple(refspecs(selection, patterns)),
             config_version=version,
             credential_id=credential_id,
+            epoch=epoch,
             digest=None if digest is None else bytes(digest),
             way=way,
             imported_at=imported_at,
@@ -106,6 +111,7 @@ def read_rows(ids: Sequence[int], *, now: datetime, lease: datetime) -> list[Row
             patterns,
             version,
             credential_id,
+            epoch,
             *state,
         ) in found
         for digest, way, imported_at in [state]

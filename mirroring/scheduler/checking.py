@@ -20,6 +20,7 @@ from mirroring.models import Host, ImportState, SchedulingSettings
 from mirroring.models.checks import Verdict
 from mirroring.models.database import is_writable
 from mirroring.scheduler.check_rows import Batch, Patience, Row, read_rows
+from mirroring.scheduler.handing_over import HandingOver
 from mirroring.scheduler.under_way import UnderWay
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import JobTracker
@@ -104,6 +105,7 @@ class _Run:
     counted: Counter[str] = field(default_factory=Counter)
     reported: Counter[str] = field(default_factory=Counter)
     under_way: UnderWay = field(default_factory=UnderWay)
+    handing_over: HandingOver = field(default_factory=HandingOver)
     asked: int = 0
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
@@ -198,6 +200,7 @@ class _Run:
             for row in answer.ask.for_whom:
                 self.under_way.remove(row)
                 verdicts.append(self._judge(row, answer, now=now))
+        self.handing_over.put(self.place.tracker, now=now)  # Before anybody can claim these rows.
         self._write(verdicts)
 
     def _judge(self, row: Row, answer: Answer, *, now: datetime) -> Verdict:
@@ -210,6 +213,7 @@ class _Run:
             return Verdict(row.mirror_id, lease=row.lease, due_at=now, imports=True)
         if row.digest is None or row.seal(answer.heard.digest) != row.digest:
             self.counted["changed"] += 1
+            self.handing_over.add(row, answer)
             return Verdict(row.mirror_id, row.lease, due_at=now, imports=True, checked_at=row.leased_at)
         self.counted["unchanged"] += 1
         next_at = self.place.hooks.next_due(

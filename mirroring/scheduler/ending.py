@@ -32,6 +32,8 @@ class Ending:
     moved_to: str = ""
     digest: bytes | None = None
     way: str = ""
+    listed_at: datetime | None = None
+    """When the upstream was asked, if that was before the import."""
 
     @classmethod
     def of_error(cls, error: GitError) -> "Ending":
@@ -49,6 +51,7 @@ class Ending:
             moved_to=fetched.moved_to,
             digest=fetched.digest and sealed(fetched.digest, inputs=inputs),
             way=fetched.way,
+            listed_at=fetched.listed_at,
         )
 
 
@@ -87,7 +90,7 @@ def _come_to_rest(row: ImportState, ending: Ending, *, configured: SchedulingSet
     )
     noted: dict[str, object] = {}
     if ending.outcome in SUCCESSES:
-        noted["last_successful_update_at"] = noted["last_checked_at"] = now
+        noted["last_successful_update_at"] = noted["last_checked_at"] = ending.listed_at or now
         noted["upstream_digest"], noted["listed_way"] = ending.digest, ending.way if ending.digest else ""
     if ending.outcome is Outcome.CHANGED:
         noted["last_changed_at"] = now

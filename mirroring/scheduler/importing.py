@@ -24,6 +24,7 @@ from mirroring.upstream.errors import GitError
 from mirroring.upstream.fetch import Fetched, fetch
 from mirroring.upstream.git.bounds import Bounds
 from mirroring.upstream.git.process import StopHandle
+from mirroring.upstream.transfer.handed import Handed
 from mirroring.upstream.transfer.session import Order
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,10 @@ class Place:
     wake: Callable[[], None]
 
 
-def update_mirror(claim: Claim, *, place: Place) -> Outcome | None:
+def update_mirror(claim: Claim, *, place: Place, handed: str | None = None) -> Outcome | None:
     """Import one scheduled mirror under its claim. None: the message was stale, nothing was done.
+
+    `handed`: what the check that caused it was answered. It is too old for whoever asks for an update before the start.
 
     The slot is renewed by its token before anything runs, and freed after the row has come to rest. Should this
     process die in between, slot and claim run out together and repair takes over.
@@ -52,13 +55,15 @@ def update_mirror(claim: Claim, *, place: Place) -> Outcome | None:
         return _without_slot(claim, place=place)
     if configured.holds_all_back:
         return _held_back(claim, place=place)
-    if not _start(claim, place=place, lease=configured.lease):
+    unasked = handed is not None and _start(claim, place=place, lease=configured.lease, unasked=True)
+    if not unasked and not _start(claim, place=place, lease=configured.lease):
         _stale(claim, place=place)
         return None
     began = place.clock.now()
     with place.in_flight.entry(claim) as stop:
         mirror = Mirror.objects.whole(claim.mirror_id)
-        ending = _import(mirror, claim, configured=configured, clock=place.clock, stop=stop)
+        heard = Handed.of_text(handed, now=began) if handed is not None and unasked else None
+        ending = _import(mirror, claim, configured=configured, clock=place.clock, stop=stop, handed=heard)
     _end(claim, ending, host_id=mirror.host_id, began=began, configured=configured, place=place)
     return ending.outcome
 
@@ -103,11 +108,11 @@ def _held_back(claim: Claim, *, place: Place) -> Outcome:
     return Outcome.INTERRUPTED
 
 
-def _start(claim: Claim, *, place: Place, lease: timedelta) -> bool:
-    """Move the row to `started` and count the attempt, before any work is done."""
+def _start(claim: Claim, *, place: Place, lease: timedelta, unasked: bool = False) -> bool:
+    """Move the row to `started` and count the attempt, before any work is done. `unasked`: if nobody asked for it."""
     now = place.clock.now()
     with transaction.atomic():
-        if not ImportState.objects.start(claim, now=now, until=now + lease):
+        if not ImportState.objects.start(claim, now=now, until=now + lease, unasked=unasked):
             return False
         ImportAttempt.objects.create(
             mirror_id=claim.mirror_id, epoch=claim.epoch, worker=place.worker, started_at=now
@@ -135,12 +140,20 @@ def _in_flight(claim: Claim) -> bool:
 
 
 def _import(
-    mirror: Mirror, claim: Claim, *, configured: SchedulingSettings, clock: RunClock, stop: StopHandle
+    mirror: Mirror,
+    claim: Claim,
+    *,
+    configured: SchedulingSettings,
+    clock: RunClock,
+    stop: StopHandle,
+    handed: Handed | None,
 ) -> Ending:
     def still_ours() -> bool:
         return stop.stopped is None and ImportState.objects.runs(claim, now=clock.now())
 
-    ending = _fetch(mirror, claim, configured=configured, clock=clock, still_ours=still_ours, stop=stop)
+    ending = _fetch(
+        mirror, claim, configured=configured, clock=clock, still_ours=still_ours, stop=stop, handed=handed
+    )
     access.note(mirror.credential, outcome=ending.outcome, error=ending.error, now=clock.now())
     return ending
 
@@ -153,6 +166,7 @@ def _fetch(
     clock: RunClock,
     still_ours: Callable[[], bool],
     stop: StopHandle,
+    handed: Handed | None,
 ) -> Ending:
     timeout = timedelta(seconds=configured.fetch_timeout_seconds)
     try:
@@ -170,6 +184,7 @@ def _fetch(
             keeps_branches=mirror.on_divergence == OnDivergence.KEEP,
             probes=is_checked(mirror, now=clock.now()),
             way=mirror.state.listed_way,
+            handed=handed,
         )
         fetched: Fetched = fetch(order, still_ours=still_ours, stop=stop)
     except GitError as error:

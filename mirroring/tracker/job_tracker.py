@@ -5,6 +5,7 @@ TrackerDown: no slot is given when we cannot count.
 """
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -149,6 +150,25 @@ class JobTracker(Slots):
         """Return how many commands the server has run since it started, those inside scripts included."""
         stats = cast(dict[str, dict[str, Any]], self._client.info("commandstats"))
         return sum(int(command["calls"]) for command in stats.values())
+
+    # -- what a check hands to the import that it causes ------------------------------------------------------------
+
+    @speaks
+    def hand_over(self, texts: Mapping[str, str], *, life: timedelta) -> None:
+        """Keep a text for each of some jobs, by their tokens, until it is received or its life is over."""
+        pipe = self._client.pipeline(transaction=False)
+        for token, text in texts.items():
+            pipe.set(f"{TAG}:handed:{token}", text, px=milliseconds(life))
+        pipe.execute()
+
+    @speaks
+    def receive(self, token: str) -> tuple[datetime, str | None]:
+        """Return the server's time, and the text that is kept for a job, which is then forgotten."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.time()
+        pipe.getdel(f"{TAG}:handed:{token}")
+        (seconds, micros), text = pipe.execute()
+        return instant(seconds * 1000 + micros / 1000), text
 
     # -- what a rollback sweeps -------------------------------------------------------------------------------------
 

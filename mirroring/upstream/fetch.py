@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
+from mirroring.rules.hosts import Signal
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.access import contact, redirects
 from mirroring.upstream.access.contact import Contact
@@ -19,6 +21,9 @@ from mirroring.upstream.transfer.session import Order, Remaining, Session
 from mirroring.upstream.transfer.staging import stage
 from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
 
+_OF_WHAT_WAS_LISTED = frozenset({Outcome.TRANSIENT, Outcome.CORRUPT, Outcome.DIVERGED})
+_UNWELL = frozenset({Signal.UNREACHABLE, Signal.OVERLOADED})
+
 
 @dataclass(frozen=True)
 class Fetched:
@@ -32,6 +37,8 @@ class Fetched:
     """Of the listing, if all of what it lists is here now."""
 
     way: str = ""
+    listed_at: datetime | None = None
+    """When a check asked for what is here now; None: it was asked for by the import."""
 
     @property
     def outcome(self) -> Outcome:
@@ -54,15 +61,8 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
     session = Session(order=order, contact=target, staging=staging, left=left, stop=stop)
     try:
         repository.stage(order.epoch, afresh=order.afresh)
-        listed, session, moved_to = _listed(session, probed)
-        if order.probes and probed is None and listed.way is Way.GIT and session.contact is target:
-            WAYS_OF_HOSTS.failed(target.origin)
-        if listed.is_empty:
-            _check_empty(session, had_refs=bool(before))
-        brought = stage(session, listed, here={} if order.afresh else before)
+        listed, brought, session, moved_to = _brought(session, probed, here=before)
         after = brought.refs
-        if order.keeps_branches:
-            divergence.refuse(staging, before=before, after=after, left=left, stop=stop)
         head_moved = refs.follow_head(staging, brought.head)
         if after != before or head_moved or order.afresh or not repository.packed_refs.exists():
             left.check()
@@ -71,7 +71,8 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
         # wrong. And checks follow no redirect to another host.
         is_whole = brought is listed and redirects.same_host(session.contact.url, target.url)
         digest = listed.digest if order.probes and is_whole else None
-        return Fetched(refs.difference(before, after), moved_to=moved_to, digest=digest, way=listed.way)
+        changed = refs.difference(before, after)
+        return Fetched(changed, moved_to, digest=digest, way=listed.way, listed_at=brought.heard_at)
     except FileNotFoundError:
         if staging.exists():
             raise
@@ -84,7 +85,40 @@ def _probed(order: Order, target: Contact, *, left: Remaining, here: Mapping[str
     """Return what the upstream lists when asked in process, if that is wanted and works."""
     if not order.probes:
         return None
-    return listing.in_process(target, order.refspecs, left=left().total_seconds(), way=order.way, here=here)
+    seconds = left().total_seconds()
+    return listing.in_process(
+        target, order.refspecs, left=seconds, way=order.way, here=here, handed=order.handed
+    )
+
+
+def _brought(
+    session: Session, probed: Listed | None, *, here: Mapping[str, str]
+) -> tuple[Listed, Listed, Session, str]:
+    """Return what the upstream lists and what is staged then, the session to go on with, and the URL it has moved to.
+
+    What a check heard may be true no more: if it cannot be brought, the upstream is asked, and tried again if it says
+    something else.
+    """
+    order, target = session.order, session.contact
+    listed, going_on, moved_to = _listed(session, probed)
+    if order.probes and probed is None and listed.way is Way.GIT and going_on.contact is target:
+        WAYS_OF_HOSTS.failed(target.origin)
+    if listed.is_empty:
+        _check_empty(going_on, had_refs=bool(here))
+    try:
+        brought = stage(going_on, listed, here={} if order.afresh else here)
+        if order.keeps_branches:
+            left, stop = session.left, session.stop
+            divergence.refuse(session.staging, before=here, after=brought.refs, left=left, stop=stop)
+    except GitError as error:
+        if listed.heard_at is None or error.outcome not in _OF_WHAT_WAS_LISTED or error.signal in _UNWELL:
+            raise
+        afresh = replace(session, order=replace(order, handed=None))
+        now = _probed(afresh.order, target, left=session.left, here=here)
+        if now is not None and (now.refs, now.head) == (listed.refs, listed.head):
+            raise
+        return _brought(afresh, now, here=here)
+    return listed, brought, going_on, moved_to
 
 
 def _listed(session: Session, probed: Listed | None) -> tuple[Listed, Session, str]:

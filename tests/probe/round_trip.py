@@ -19,13 +19,23 @@ class RoundTrip:
         return made
 
     def import_again(self, mirror):
-        tracker = self.fleet.tracker
-        now = tracker.now()
+        return self.run(self.scheduled(mirror))
+
+    def scheduled(self, mirror):
+        """Bring a mirror as far as the queue of imports, and return its claim."""
+        now = self.fleet.tracker.now()
         ImportState.objects.filter(pk=mirror.pk, import_due_at__isnull=False).update(import_due_at=now)
         [claim] = ImportState.objects.filter(pk=mirror.pk).claim_due(1, now=now, until=now + LEASE)
-        assert to_the_door(claim, tracker) == "scheduled"
-        place = importing.Place(tracker, RunClock(now), in_flight=InFlight(), worker="w", wake=lambda: None)
-        importing.update_mirror(claim, place=place)
+        assert to_the_door(claim, self.fleet.tracker) == "scheduled"
+        return claim
+
+    def run(self, claim, *, handed=None, clock=None):
+        """Do what the task update_mirror does, or with what was received before, on another clock."""
+        tracker = self.fleet.tracker
+        now, received = tracker.receive(claim.token)
+        clock, handed = clock or RunClock(now), handed or received
+        place = importing.Place(tracker, clock, in_flight=InFlight(), worker="w", wake=lambda: None)
+        return importing.update_mirror(claim, place=place, handed=handed)
 
     def checked(self, mirror):
         """Have the check due now, and run the checker."""

@@ -32,7 +32,9 @@ def batch(fleet):
 
     def make(mirror):
         now = fleet.tracker.now()
-        rows = read_rows([mirror.pk], now=now, lease=now + timedelta(minutes=1))
+        lease = now + timedelta(minutes=1)
+        ImportState.objects.filter(pk=mirror.pk).update(check_due_at=lease)
+        rows = read_rows([mirror.pk], now=now, lease=lease)
         patience = Patience(until=time.monotonic() + 10, seconds=10)
         return Batch.of(rows, hosts={}, now=now, valid_for=timedelta(minutes=1), patience=patience), rows[0]
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mirroring.upstream.client import protocol
-from mirroring.upstream.client.probe import Way
+from mirroring.upstream.client.probe import Question, Way
 from mirroring.upstream.client.protocol import BadAnswer, packet
 from mirroring.upstream.transfer import relisting
 from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
@@ -40,8 +40,9 @@ def client():
 def answered(upstream, git_server, client):
     """Return what a real server answers, with the digest, and the target."""
     asked = target(git_server.add(upstream.name, upstream.path))
-    work = relisting.relist(client.loop.pool, asked, HEADS, Way.V2_SHA1, dial=lambda: LOOPBACK)
-    return *client.loop.run(work, seconds=20), asked
+    question = Question(asked, HEADS, Way.V2_SHA1)
+    answer = client.loop.run(relisting.relist(client.loop.pool, question, dial=lambda: LOOPBACK), seconds=20)
+    return answer, relisting.digest_of_answer(question, answer), asked
 
 
 def test_the_digest_is_that_of_a_check(answered, client):

@@ -22,6 +22,9 @@ RESULT = f"application/x-{protocol.SERVICE}-result"
 KEPT_BYTES = 32 * 1024 * 1024
 """Of a listing that is read, not only hashed; a worker may hold as many as it has imports. Git reads a longer one."""
 
+SMALL_BYTES = 16 * 1024
+"""Of an answer that a check keeps until it is judged: some 250 refs. Thousands may be under way."""
+
 
 class Way(StrEnum):
     """How a mirror's refs were listed when it was last imported, and so how it is checked."""
@@ -54,10 +57,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Heard:
-    """What a check learns: the digest of question and answer, and how long the answer was."""
+    """What a check learns: the digest of question and answer, how long the answer was, and itself if it is small."""
 
     digest: bytes
     size: int
+    answer: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,11 @@ class Refused(Exception):
 
 
 class _Hashed:
-    """A sink that keeps nothing but a hash."""
+    """A sink that keeps a hash, and what is small."""
 
     def __init__(self, question: bytes) -> None:
         self.size = 0
+        self.small = b""
         self.hash = _begun(question).copy()
 
     def __call__(self, data: bytes) -> None:
@@ -89,6 +94,11 @@ class _Hashed:
         if self.size > protocol.MAX_BYTES:
             raise BadAnswer("the answer is too long")
         self.hash.update(data)
+        self.small = self.small + data if self.size <= SMALL_BYTES else b""
+
+    def heard(self) -> Heard:
+        """Return what a check learns."""
+        return Heard(self.hash.digest(), self.size, self.small)
 
 
 @lru_cache(maxsize=1024)
@@ -159,7 +169,7 @@ class Posed:
     def heard(self, head: Head) -> Heard:
         """Return what the answer says. Raise Refused or BadAnswer."""
         _check(head, RESULT)
-        return Heard(self._hashed.hash.digest(), self._hashed.size)
+        return self._hashed.heard()
 
 
 async def look(pool: Pool, target: Target, refspecs: tuple[str, ...], *, dial: Dial) -> Found:
@@ -222,7 +232,7 @@ def heard_of(question: bytes, answer: bytes) -> Heard:
     """Return what a check learns from an answer of protocol 2."""
     sink = _Hashed(question)
     sink(answer)
-    return Heard(sink.hash.digest(), sink.size)
+    return sink.heard()
 
 
 def sealed(answer: bytes, *, inputs: Sequence[object]) -> bytes:

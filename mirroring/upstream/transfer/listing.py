@@ -4,8 +4,9 @@ import asyncio
 import math
 import time
 from collections.abc import Collection, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,15 +21,7 @@ from mirroring.upstream.client.asks import ANSWER_SECONDS, Ask
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.client.loop import LOOP
 from mirroring.upstream.client.masters import Masters
-from mirroring.upstream.client.probe import (
-    Found,
-    Heard,
-    Question,
-    Refused,
-    Way,
-    digest_of,
-    look,
-)
+from mirroring.upstream.client.probe import Found, Heard, Question, Refused, Way, digest_of, look
 from mirroring.upstream.client.protocol import BadAnswer, Listing, ObjectFormat
 from mirroring.upstream.client.target import Target, authorization
 from mirroring.upstream.disk import refs
@@ -36,7 +29,8 @@ from mirroring.upstream.errors import GitError
 from mirroring.upstream.git.process import StopHandle
 from mirroring.upstream.policy.urls import UpstreamURL
 from mirroring.upstream.transfer.asking import Git
-from mirroring.upstream.transfer.relisting import WAYS, relist
+from mirroring.upstream.transfer.handed import Handed
+from mirroring.upstream.transfer.relisting import WAYS, digest_of_answer, relist
 from mirroring.upstream.transfer.relisting import read as quickly
 from mirroring.upstream.transfer.ways import WAYS_OF_HOSTS
 
@@ -59,33 +53,50 @@ class Listed:
     digest: bytes
     object_format: ObjectFormat
     is_empty: bool = False
+    heard_at: datetime | None = None
+    """When a check asked for it; None: it was asked for by the import itself."""
 
 
 def in_process(
-    target: Contact, refspecs: Sequence[str], *, left: float, way: str = "", here: Collection[str] = ()
+    target: Contact,
+    refspecs: Sequence[str],
+    *,
+    left: float,
+    way: str = "",
+    here: Collection[str] = (),
+    handed: Handed | None = None,
 ) -> Listed | None:
     """Return what the upstream lists; None where only git can tell, or say what is wrong.
 
-    `left`: seconds; `way`: how it was listed last; `here`: the names of refs that are here. Of a mirror that was not
-    listed in process yet, what was seen of others of its host decides.
+    `left`: seconds; `way`: how it was listed last; `here`: the names of refs that are here; `handed`: what a check was
+    answered. Of a mirror that was not listed in process yet, what was seen of others of its host decides.
     """
     if target.url.scheme not in {"http", "https"}:
         return None
     others = WAYS_OF_HOSTS.of(target.origin)
     if others is Way.GIT and way in {"", Way.GIT}:
         return None
-    listed = _in_process(target, refspecs, left=left, way=way or others or "", here=here)
+    listed = _in_process(target, refspecs, left=left, way=way or others or "", here=here, handed=handed)
     if listed is not None:
         WAYS_OF_HOSTS.worked(target.origin, listed.way)
     return listed
 
 
 def _in_process(
-    target: Contact, refspecs: Sequence[str], *, left: float, way: str, here: Collection[str]
+    target: Contact,
+    refspecs: Sequence[str],
+    *,
+    left: float,
+    way: str,
+    here: Collection[str],
+    handed: Handed | None,
 ) -> Listed | None:
     until = time.monotonic() + min(left, IN_PROCESS_SECONDS)
-    if way in WAYS and (listed := _again(target, refspecs, Way(way), until=until, here=here)):
-        return listed
+    if way in WAYS:
+        question = Question(target_of(target), tuple(refspecs), Way(way))
+        listed = _heard(question, here, handed) or _again(question, here, until=until, contact=target)
+        if listed is not None:
+            return listed
     work = look(LOOP.pool, target_of(target), tuple(refspecs), dial=lambda: target.addresses)
     try:
         found: Found = LOOP.run(work, seconds=max(0.01, until - time.monotonic()))
@@ -94,19 +105,30 @@ def _in_process(
     return _selected(found.listing, refspecs, way=found.way, digest=found.digest)
 
 
-def _again(
-    target: Contact, refspecs: Sequence[str], way: Way, *, until: float, here: Collection[str]
-) -> Listed | None:
+def _heard(question: Question, here: Collection[str], handed: Handed | None) -> Listed | None:
+    """Return what the upstream listed when a check asked it the very same."""
+    if handed is None or not handed.answers(question):
+        return None
+    with suppress(BadAnswer):  # It is asked again.
+        return replace(_read(question, handed.answer, here), heard_at=handed.asked_at)
+    return None
+
+
+def _again(question: Question, here: Collection[str], *, until: float, contact: Contact) -> Listed | None:
     """Return what the upstream lists if it still answers in this way."""
-    work = relist(LOOP.pool, target_of(target), refspecs, way, dial=lambda: target.addresses)
+    work = relist(LOOP.pool, question, dial=lambda: contact.addresses)
     try:
-        answer, digest = LOOP.run(work, seconds=until - time.monotonic())
-        read = quickly(answer, digits=way.object_format.digits, known=here)
-        if read is None:
-            said = protocol.read_ls_refs(answer, object_format=way.object_format)
-            return _selected(said, refspecs, way=way, digest=digest)
+        return _read(question, LOOP.run(work, seconds=until - time.monotonic()), here)
     except _UNHEARD:
         return None
+
+
+def _read(question: Question, answer: bytes, here: Collection[str]) -> Listed:
+    refspecs, way, digest = question.refspecs, question.way, digest_of_answer(question, answer)
+    read = quickly(answer, digits=way.object_format.digits, known=here)
+    if read is None:
+        said = protocol.read_ls_refs(answer, object_format=way.object_format)
+        return _selected(said, refspecs, way=way, digest=digest)
     head, found = read
     named = refs.selected(found, refspecs)
     return Listed(named, head, way, digest, way.object_format, is_empty=not found and not head)

@@ -10,7 +10,7 @@ from operator import itemgetter
 from mirroring.upstream.client import protocol
 from mirroring.upstream.client.connections import Pool
 from mirroring.upstream.client.dialing import Dial
-from mirroring.upstream.client.probe import KEPT_BYTES, Way, heard_of
+from mirroring.upstream.client.probe import KEPT_BYTES, Question, Way, heard_of
 from mirroring.upstream.client.protocol import LONGEST_NAME, LONGEST_PACKET, MAX_REFS, SERVICE, BadAnswer
 from mirroring.upstream.client.target import Target
 from mirroring.upstream.policy.names import are_names
@@ -48,14 +48,20 @@ async def post(pool: Pool, target: Target, body: bytes, *, most: int, dial: Dial
     return bytes(kept[-1].answer)
 
 
-async def relist(
-    pool: Pool, target: Target, refspecs: Sequence[str], way: Way, *, dial: Dial
-) -> tuple[bytes, bytes]:
-    """Return what the upstream answers, and the digest that a check would make of it. Raise as `post` does."""
-    prefixes = protocol.prefixes(tuple(refspecs))
-    question = protocol.ls_refs(prefixes, object_format=way.object_format)
-    answer = await post(pool, target, question, most=KEPT_BYTES, dial=dial)
-    return answer, heard_of(question, answer).digest
+async def relist(pool: Pool, question: Question, *, dial: Dial) -> bytes:
+    """Return what the upstream answers. Raise as `post` does."""
+    return await post(pool, question.target, body_of(question), most=KEPT_BYTES, dial=dial)
+
+
+def digest_of_answer(question: Question, answer: bytes) -> bytes:
+    """Return the digest that a check makes of an answer."""
+    return heard_of(body_of(question), answer).digest
+
+
+def body_of(question: Question) -> bytes:
+    """Return the request for what a question of protocol 2 asks."""
+    prefixes = protocol.prefixes(question.refspecs)
+    return protocol.ls_refs(prefixes, object_format=question.way.object_format)
 
 
 def read(answer: bytes, *, digits: int, known: Collection[str]) -> tuple[str | None, dict[str, str]] | None:

@@ -16,6 +16,7 @@ from mirroring.upstream.git.bounds import NO_BOUNDS, Bounds, Pace, Watch, size_o
 from mirroring.upstream.git.environment import environment, within
 from mirroring.upstream.git.process import StopHandle
 from mirroring.upstream.transfer.asking import Git
+from mirroring.upstream.transfer.handed import Handed
 
 PATIENCE = 5
 """How many times longer a server may be silent before it sends objects than before it lists refs."""
@@ -47,6 +48,9 @@ class Order:
 
     way: str = ""
     """How the upstream was listed last, where that is known."""
+
+    handed: Handed | None = None
+    """What it answered when it was asked just before, by the check that found a change."""
 
 
 class Remaining:

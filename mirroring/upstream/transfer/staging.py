@@ -32,7 +32,7 @@ def stage(session: Session, listed: Listed, *, here: Mapping[str, str]) -> Liste
     try:
         _bring(session, listed, here=here, packed=packed)
     except GitError as error:
-        if (error.outcome, error.signal) != (Outcome.TRANSIENT, Signal.NONE):
+        if listed.heard_at or (error.outcome, error.signal) != (Outcome.TRANSIENT, Signal.NONE):
             raise
         again = listing.of_text(session.list(), session.order.refspecs, url=session.contact.url)
         if again.is_empty or (again.refs, again.head) == (listed.refs, listed.head):
