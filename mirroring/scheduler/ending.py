@@ -90,7 +90,9 @@ def _come_to_rest(row: ImportState, ending: Ending, *, configured: SchedulingSet
     )
     noted: dict[str, object] = {}
     if ending.outcome in SUCCESSES:
-        noted["last_successful_update_at"] = noted["last_checked_at"] = ending.listed_at or now
+        # What is here is what the upstream had when it was asked, however long it took to bring.
+        asked_at = ending.listed_at or row.last_update_started_at or now
+        noted["last_successful_update_at"] = noted["last_checked_at"] = asked_at
         noted["upstream_digest"], noted["listed_way"] = ending.digest, ending.way if ending.digest else ""
     if ending.outcome is Outcome.CHANGED:
         noted["last_changed_at"] = now

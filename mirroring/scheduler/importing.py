@@ -149,7 +149,10 @@ def _import(
     handed: Handed | None,
 ) -> Ending:
     def still_ours() -> bool:
-        return stop.stopped is None and ImportState.objects.runs(claim, now=clock.now())
+        """Ask on a connection that has rested for as long as git ran: what was fetched is not lost with it."""
+        return stop.stopped is None and _patiently(
+            lambda: ImportState.objects.runs(claim, now=clock.now()), configured=configured
+        )
 
     ending = _fetch(
         mirror, claim, configured=configured, clock=clock, still_ours=still_ours, stop=stop, handed=handed
@@ -197,15 +200,15 @@ def _fetch(
     return Ending.of_success(fetched, inputs=mirror.inputs)
 
 
-def _patiently(write: Callable[[], bool], *, configured: SchedulingSettings) -> bool:
-    """Write although the database may be away for a moment: while the claim stands, what was done is worth keeping."""
+def _patiently(act: Callable[[], bool], *, configured: SchedulingSettings) -> bool:
+    """Ask or write although the database may be away for a moment: while the claim stands, what was done is kept."""
     until = time.monotonic() + configured.lease_seconds / 2
     while True:
         try:
-            return write()
+            return act()
         except (OperationalError, InterfaceError):
             if time.monotonic() > until:
                 raise
-            logger.warning("the database is away: the end of an import waits to be written")
+            logger.warning("the database is away: an import waits with what it has brought")
             time.sleep(0.5)
             close_old_connections()

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 
 from mirroring import catalog
 from mirroring.models import Claim, ImportAttempt, ImportState
@@ -24,8 +25,9 @@ def test_an_import_ends_finished_with_the_refs_on_disk_and_its_slot_free(works, 
     assert refs_of(mirror.repository) == heads_and_tags(works.upstream.path)
     assert (row.status, row.last_outcome, row.last_error) == ("finished", "changed", "")
     assert (row.retry_count, row.lost_count, row.hard_failed) == (0, 0, False)
-    assert row.last_update_at == row.last_successful_update_at == row.last_changed_at
-    assert now - MINUTE < row.last_update_started_at <= row.last_update_at <= now
+    assert row.last_update_at == row.last_changed_at
+    assert row.last_update_started_at == row.last_successful_update_at == row.last_checked_at
+    assert now - MINUTE < row.last_update_started_at < row.last_update_at <= now
     assert timedelta(minutes=30) <= row.next_execution_at - row.last_update_at <= timedelta(minutes=31)
     assert row.import_due_at == row.next_execution_at
     assert (row.claimed_at, row.claim_expires_at) == (None, None)
@@ -441,4 +443,21 @@ def test_a_mirror_that_keeps_its_branches_waits_for_a_person_who_lets_it_follow(
     assert state_of(mirror).import_due_at > works.tracker.now()
     catalog.edit(mirror, now=works.tracker.now(), wake=nobody, on_divergence="overwrite")
     assert works.run(works.scheduled(mirror)) is Outcome.CHANGED
+    assert refs_of(mirror.repository) == heads_and_tags(works.upstream.path)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_drops_while_git_runs_loses_nothing(works):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no connection that could drop")
+    mirror = works.mirror()
+    running = works.running(works.scheduled(mirror), behaviour="slow:1")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        assert cursor.fetchall()
+
+    assert running.join() is Outcome.CHANGED
     assert refs_of(mirror.repository) == heads_and_tags(works.upstream.path)
