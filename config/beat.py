@@ -2,7 +2,6 @@
 
 import os
 import socket
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,11 +9,18 @@ from celery.beat import PersistentScheduler
 from celery.schedules import schedstate, schedule
 from django.db import DatabaseError, close_old_connections
 
+from mirroring.publish import waiting
 from mirroring.tracker.connection import connect
 from mirroring.tracker.job_tracker import TrackerDown
 
 ANNOUNCED = timedelta(seconds=30)
 """How long beat counts as alive after its last step; it takes one every two seconds."""
+
+AGAIN_SECONDS = 1.0
+"""After this beat looks whether Redis is back."""
+
+MOST_WAITING = 20
+"""Messages in a queue beyond which beat adds none: several times the kinds of ticks, so that none keeps out another."""
 
 
 class LiveTick(schedule):
@@ -42,7 +48,7 @@ class LiveTick(schedule):
 
 
 class LiveScheduler(PersistentScheduler):
-    """Beat's own scheduler, but each message expires before the next one is sent."""
+    """Beat's own scheduler, but each message expires before the next one is sent, and few wait in a queue."""
 
     def setup_schedule(self) -> None:
         """Install the ticks."""
@@ -65,16 +71,26 @@ class LiveScheduler(PersistentScheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         """Say that beat lives, as the workers do, and look at every entry.
 
-        Beat's own heap would hide a tick that was made shorter behind the others.
+        Beat's own heap would hide a tick that was made shorter behind the others. While Redis is away nothing can be
+        sent: what is due stays so.
         """
-        with suppress(TrackerDown):
+        try:
             connect().announce(
                 f"beat@{socket.gethostname()}:{os.getpid()}", slots=0, flags={}, life=ANNOUNCED
             )
+        except TrackerDown:
+            return AGAIN_SECONDS
         self._heap = None
         return super().tick(*args, **kwargs)
 
     def apply_async(self, entry: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a tick that is worthless once the next one is due."""
+        """Send a tick that is worthless once the next one is due.
+
+        None is sent to a queue that is not read: what has expired is thrown away only by a worker that reads it, and
+        one that checks reads nothing for as long as there is something to check.
+        """
+        # Asked over a connection of its own: the one of the producer is mended by sending alone.
+        if waiting(self.app, queue=self.app.conf.task_routes[entry.task]["queue"]) >= MOST_WAITING:
+            return None
         entry.options["expires"] = entry.schedule.seconds
         return super().apply_async(entry, *args, **kwargs)

@@ -106,7 +106,6 @@ class _Run:
     reported: Counter[str] = field(default_factory=Counter)
     under_way: UnderWay = field(default_factory=UnderWay)
     handing_over: HandingOver = field(default_factory=HandingOver)
-    asked: int = 0
     led: float = field(default_factory=time.monotonic)
     hosts: dict[int, Host] = field(default_factory=dict)
     each: int = EACH
@@ -115,7 +114,8 @@ class _Run:
     def until_done(self) -> None:
         """Lease, ask and settle until nothing is due or under way."""
         worked, goes_on = time.monotonic(), True
-        while goes_on or self.under_way.rows:
+        while goes_on or self.under_way.rows > 0:
+            self.counted["unanswered"] += self.under_way.give_up(now=time.monotonic())
             turn = time.monotonic() + TURN_SECONDS
             goes_on = goes_on and not self.place.hooks.stopping() and self._still_leads()
             self.more_waits = False
@@ -136,8 +136,8 @@ class _Run:
 
         Where more waits, it is leased and read while these few are asked.
         """
-        left, enough = max(0.0, until - time.monotonic()), max(1, self.asked - but)
-        return self.place.prober.answers(wait=left, enough=enough) if self.asked else []
+        left, enough = max(0.0, until - time.monotonic()), max(1, self.under_way.asked - but)
+        return self.place.prober.answers(wait=left, enough=enough) if self.under_way.asked else []
 
     def _still_leads(self) -> bool:
         """Renew the lead, the clock and the settings now and then, and count what was done since."""
@@ -182,24 +182,22 @@ class _Run:
             if reason:
                 self.counted[reason] += 1
                 at_once.append(Verdict(row.mirror_id, lease=row.lease, due_at=now, imports=True))
-            else:
-                self.under_way.add(row)
         self._write(at_once)
         asks = batch.asks()
-        self.asked += len(asks)
+        self.under_way.add(asks)
         self.place.prober.put(asks, limits=batch.limits())
 
     def _settle(self, answers: Sequence[Answer]) -> None:
         """Write what the answers mean, all in one statement."""
         now = self.clock.now()
-        self.asked -= len(answers)
         verdicts = []
         for answer in answers:
+            if not self.under_way.remove(answer.ask):  # Another run asked, or this one waits no more.
+                self.counted["late"] += len(answer.ask.for_whom)
+                continue
             self.counted["bytes"] += answer.heard.size if answer.heard else 0
             self.counted["questions"] += 1
-            for row in answer.ask.for_whom:
-                self.under_way.remove(row)
-                verdicts.append(self._judge(row, answer, now=now))
+            verdicts += [self._judge(row, answer, now=now) for row in answer.ask.for_whom]
         self.handing_over.put(self.place.tracker, now=now)  # Before anybody can claim these rows.
         self._write(verdicts)
 

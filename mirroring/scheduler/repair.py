@@ -116,7 +116,8 @@ def _lost_messages(*, now: datetime, tracker: JobTracker) -> int:
     if not claims:
         return 0
     returned = expired.give_back(claims, now=now)
-    tracker.forget(*(claim.token for claim in claims))
+    standing = _standing(claims)  # One may have come through the door meanwhile, and keeps its slot.
+    tracker.forget(*(claim.token for claim in claims if claim not in standing))
     tracker.note("repaired_messages", returned)
     return returned
 

@@ -4,7 +4,8 @@ import time
 from datetime import timedelta
 from itertools import pairwise
 
-from django.db import connection
+import pytest
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from mirroring.models import Host, ImportState
@@ -163,3 +164,54 @@ def test_parts_do_not_grow_while_a_question_of_an_earlier_one_is_not_answered(fl
     assert counted["unchanged"] == checking.EACH * 9 - 1
     parts = [before - after for before, after in pairwise(due)]
     assert sum(part > checking.EACH for part in parts) == 1, parts  # The second; it was not answered since.
+
+
+# -- runs that break off, and answers that get lost -----------------------------------------------------------------
+
+
+@pytest.mark.timeout(30)
+def test_a_run_counts_no_answers_to_the_questions_of_one_that_broke_off(fleet, configure):
+    configure(lease_seconds=6)
+    for name in ("hangs", "own"):
+        fleet.upstream.repositories[name] = Refs.made(name, count=2)
+    hangs, late = fleet.mirror("hangs"), fleet.mirror(due=4 * SECOND)
+    own = fleet.mirror("own", due=2 * SECOND)
+    fleet.upstream.special |= {"hangs": lambda _: None, "own": lambda _: None}
+    turns: list[bool] = []
+
+    def break_off() -> bool:
+        turns.append(True)
+        if len(turns) == 3:
+            raise OperationalError("terminating connection due to administrator command")
+        return False
+
+    with pytest.raises(OperationalError):
+        fleet.run(stopping=break_off, lingers=5.0)
+    leased_until = state_of(hangs).check_due_at
+
+    counted = fleet.run(lingers=3.0, stopping=lambda: fleet.tracker.now() > leased_until)
+
+    assert (counted["unchanged"], counted["doubtful: slow"], counted["late"]) == (1, 1, 1)
+    assert state_of(own).import_due_at is not None
+    assert state_of(late).check_due_at > fleet.tracker.now()
+    assert state_of(hangs).check_due_at == leased_until  # Due again by itself.
+
+
+@pytest.mark.timeout(30)
+def test_a_run_does_not_wait_for_ever_for_an_answer_that_got_lost(fleet, configure):
+    configure(lease_seconds=3)
+    fleet.upstream.repositories["hangs"] = Refs.made("hangs", count=2)
+    mirror = fleet.mirror("hangs")
+    fleet.upstream.special["hangs"] = lambda _: None
+    taken: list[object] = []
+
+    def another_takes_it() -> bool:
+        if ImportState.objects.filter(pk=mirror.pk, check_due_at__gt=fleet.tracker.now()).exists():
+            taken.extend(fleet.prober.answers(wait=4.0))
+        return bool(taken)
+
+    counted = fleet.run(stopping=another_takes_it)
+
+    assert len(taken) == 1
+    assert counted["unanswered"] == 1
+    assert state_of(mirror).check_due_at <= fleet.tracker.now()

@@ -7,8 +7,9 @@ import pytest
 from django.db import OperationalError
 
 from mirroring.models import Claim, ImportAttempt, ImportState
+from mirroring.models.claims import ClaimsQuerySet
 from mirroring.rules.outcomes import Outcome
-from mirroring.scheduler import ending, repair
+from mirroring.scheduler import ending, repair, scheduling
 from mirroring.tracker.connection import RunClock
 from mirroring.tracker.job_tracker import Door, Pool
 from mirroring.upstream.disk.repository import Repository
@@ -290,6 +291,29 @@ def test_a_slot_that_was_taken_before_its_row_moved_is_not_an_orphan(mend, make_
     mend()
 
     assert counts(tracker) == (0, 1)
+
+
+def test_a_job_that_comes_through_the_door_while_its_claim_is_given_back_keeps_its_slot(
+    mend, make_mirror, tracker, monkeypatch
+):
+    mirror = make_mirror(claim_expires_at=tracker.now() - timedelta(milliseconds=1), epoch=5)
+    lost = make_mirror(claim_expires_at=tracker.now() - timedelta(milliseconds=1), epoch=2)
+    just_before, claim = tracker.now() - timedelta(seconds=1), Claim(mirror.pk, 5)
+    tracker.admit([f"{lost.pk}:2"], capacity=9, lease=LEASE, enforce=False)
+    give_back = ClaimsQuerySet.give_back
+
+    def late(rows, claims, *, now):
+        scheduling.project_import_schedule(claim, now=just_before, tracker=tracker, enqueue=lambda _: None)
+        return give_back(rows, claims, now=now)
+
+    monkeypatch.setattr(ClaimsQuerySet, "give_back", late)
+
+    done = mend()
+
+    assert state_of(mirror).status == "scheduled"
+    assert [lease.token for lease in tracker.leases(Pool.IMPORTING)] == [claim.token]
+    assert tracker.leases(Pool.PROCESSING) == []
+    assert (done.lost_messages, done.orphan_slots) == (1, 0)
 
 
 # -- a server that lost its memory ----------------------------------------------------------------------------------
