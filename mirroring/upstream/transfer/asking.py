@@ -40,7 +40,7 @@ class Git:
     def list(self, *, idle: timedelta, trace: Path | None = None) -> str:
         """Return what the upstream lists. Raise GitError. `trace`: a file for the packets."""
         if self.contact.url.scheme != "ssh":
-            reachable(self.contact)
+            reachable(self.contact, left=self.left(), stop=self.stop)
         pace = Pace(bytes_a_second=1000, idle=idle)
         with listed_within_memory():
             return self.ask("ls-remote", "--symref", "--", self.contact.url.url, pace=pace, trace=trace)
@@ -58,7 +58,8 @@ class Git:
         extra = {"GIT_TRACE_PACKET": str(trace)} if trace else {}
         with handed_over(self.contact.secret, url=url) as handover:
             if url.scheme == "ssh":
-                extra |= ssh.prepare(self.contact, self.folder / "ssh", key=handover.ssh_key)
+                folder, key = self.folder / "ssh", handover.ssh_key
+                extra |= ssh.prepare(self.contact, folder, key=key, left=self.left(), stop=self.stop)
                 extra |= pace.environment if pace else {}
             configured = [*config_of(self.contact), *(pace.config if pace else []), *self.configured]
             surroundings = environment(configured, scheme=url.scheme, **handover.environment, **extra)
