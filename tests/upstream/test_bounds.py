@@ -1,5 +1,6 @@
 """What an upstream can take of this machine: memory, disk, time. Each bound is met by a real server."""
 
+import gzip
 import os
 import resource
 import socket
@@ -228,6 +229,29 @@ def test_a_listing_without_end_is_too_big(bring, upstream, git_server, monkeypat
     error = failure(bring, git_server.add(upstream.name, upstream.path))
 
     assert error.outcome is Outcome.TOO_BIG
+
+
+@contextmanager
+def without_refs(*, packets):
+    """Serve an empty repository, with packets after what the server can do; yields its URL."""
+    begin = hostile.packet(b"# service=git-upload-pack\n") + b"0000"
+    able = hostile.packet(b"0" * 40 + b" capabilities^{}\0agent=x\n")
+    body = gzip.compress(begin + able + packets * hostile.packet(b"shallow " + b"1" * 40 + b"\n") + b"0000")
+
+    def deed(exchange):
+        exchange.answer(200, hostile.ADVERTISED, ("Content-Encoding", "gzip"), body=body)
+
+    server = hostile.HostileServer({"x": deed}, addresses=[("127.0.0.1", 0)], note=lambda *_, **__: None)
+    with server:
+        yield f"http://127.0.0.1:{server.port}/x/x.git"
+
+
+def test_a_server_that_lists_no_ref_is_heard_and_one_that_goes_on_for_long_is_too_big(bring, repository):
+    with without_refs(packets=3) as url:
+        assert bring(url).outcome is Outcome.UNCHANGED
+    with without_refs(packets=20_000) as url:
+        assert failure(bring, url).outcome is Outcome.TOO_BIG
+    assert refs_of(repository.path) == {}
 
 
 def test_what_a_server_inside_says_is_not_kept(bring, upstream, git_server):
