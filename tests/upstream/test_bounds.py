@@ -18,7 +18,7 @@ from mirroring.models import Host
 from mirroring.rules.hosts import Signal
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.access import reaching
-from mirroring.upstream.access.contact import Contact
+from mirroring.upstream.access.contact import Contact, Route
 from mirroring.upstream.client.probe import Way
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.git import bounds, confinement
@@ -184,13 +184,17 @@ def test_a_server_that_takes_no_connection_is_given_up_before_git_is_started(bri
     assert time.monotonic() - began < 5
 
 
-def test_whoever_waits_for_a_connection_can_be_stopped(bring, dead, monkeypatch):
+@pytest.mark.parametrize("scheme", ["http://", "ssh://git@"])
+def test_whoever_waits_for_a_connection_can_be_stopped(scheme, bring, dead, monkeypatch):
     monkeypatch.setattr(reaching, "CONNECT_SECONDS", 2.0)
     stop = StopHandle()
     threading.Timer(0.5, stop.stop, [Stopped(Outcome.CANCELED, "canceled")]).start()
     began = time.monotonic()
 
-    assert failure(bring, dead, stop=stop).outcome is Outcome.CANCELED
+    url = dead.replace("http://", scheme)
+    routes = {urls.parse(url).host: Route(known_hosts=("ssh-ed25519 AAAA",))}
+
+    assert failure(bring, url, stop=stop, routes=routes).outcome is Outcome.CANCELED
     assert time.monotonic() - began < 5
 
 
