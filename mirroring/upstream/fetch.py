@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from mirroring.rules.hosts import Signal
 from mirroring.rules.outcomes import Outcome
@@ -13,7 +14,7 @@ from mirroring.upstream.client.protocol import ObjectFormat
 from mirroring.upstream.disk import divergence, folders, refs
 from mirroring.upstream.disk.repository import fenced
 from mirroring.upstream.errors import Blocked, GitError
-from mirroring.upstream.git.bounds import shortage
+from mirroring.upstream.git.bounds import PAGE, shortage
 from mirroring.upstream.git.process import StopHandle
 from mirroring.upstream.transfer import listing
 from mirroring.upstream.transfer.listing import Listed
@@ -164,7 +165,15 @@ def _check_empty(session: Session, *, had_refs: bool) -> None:
         )
     trace = session.staging / "packets"
     session.list(trace=trace)
-    if not trace.exists() or "<" not in trace.read_text(errors="replace"):
+    if not _heard_a_packet(trace):
         raise GitError(
             Outcome.GONE, "the upstream answers, but not as a git server: see that the URL is right"
         )
+
+
+def _heard_a_packet(trace: Path) -> bool:
+    """Say whether a server sent one. The first is at the beginning, and how much follows is for the server to say."""
+    if not trace.exists():
+        return False
+    with trace.open("rb") as written:
+        return b"<" in written.read(PAGE)

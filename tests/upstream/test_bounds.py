@@ -1,25 +1,30 @@
 """What an upstream can take of this machine: memory, disk, time. Each bound is met by a real server."""
 
+import gzip
 import os
 import resource
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from random import Random
 
 import pytest
 
 from mirroring.models import Host
+from mirroring.rules.hosts import Signal
 from mirroring.rules.outcomes import Outcome
 from mirroring.upstream.access import reaching
+from mirroring.upstream.access.contact import Contact, Route
 from mirroring.upstream.client.probe import Way
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.git import bounds, confinement
 from mirroring.upstream.git.bounds import Bounds
 from mirroring.upstream.git.confinement import Limits
-from mirroring.upstream.git.process import StopHandle, run, without_remote
+from mirroring.upstream.git.process import StopHandle, Stopped, run, without_remote
 from mirroring.upstream.policy import urls
 from mirroring.upstream.transfer.listing import Known
 from tests.lab import fast_import, hostile
@@ -146,23 +151,78 @@ def test_a_server_that_sends_next_to_nothing_is_given_up_while_it_lists(
     assert time.monotonic() - began < 20
 
 
+@contextmanager
+def deaf(address, port=0):
+    """Listen on an address, and answer nobody; yields the port."""
+    with ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(3):  # They fill its queue.
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1" if address == "0.0.0.0" else address, listening.getsockname()[1]))
+        time.sleep(0.1)
+        yield listening.getsockname()[1]
+
+
+@pytest.fixture
+def dead(names):
+    """The URL of a name with several addresses, none of which takes a connection."""
+    names["git.test"] = [[f"127.0.0.{number}" for number in range(1, 7)]]
+    with deaf("0.0.0.0") as port:
+        yield f"http://git.test:{port}/x.git"
+
+
 def test_a_server_that_takes_no_connection_is_given_up_before_git_is_started(bring, monkeypatch):
     monkeypatch.setattr(reaching, "CONNECT_SECONDS", 0.5)
     began = time.monotonic()
-    with socket.socket() as deaf:
-        deaf.bind(("127.0.0.1", 0))
-        deaf.listen(0)
-        waiting = [socket.socket() for _ in range(3)]  # They fill its queue: it answers nobody else.
-        for each in waiting:
-            each.setblocking(False)
-            each.connect_ex(deaf.getsockname())
-        time.sleep(0.1)
-        error = failure(bring, f"http://127.0.0.1:{deaf.getsockname()[1]}/x.git")
-        for each in waiting:
-            each.close()
+    with deaf("127.0.0.1") as port:
+        error = failure(bring, f"http://127.0.0.1:{port}/x.git")
 
     assert "connection timed out" in error.detail
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("scheme", ["http://", "ssh://git@"])
+def test_whoever_waits_for_a_connection_can_be_stopped(scheme, bring, dead, monkeypatch):
+    monkeypatch.setattr(reaching, "CONNECT_SECONDS", 2.0)
+    stop = StopHandle()
+    threading.Timer(0.5, stop.stop, [Stopped(Outcome.CANCELED, "canceled")]).start()
+    began = time.monotonic()
+
+    url = dead.replace("http://", scheme)
+    routes = {urls.parse(url).host: Route(known_hosts=("ssh-ed25519 AAAA",))}
+
+    assert failure(bring, url, stop=stop, routes=routes).outcome is Outcome.CANCELED
+    assert time.monotonic() - began < 5
+
+
+def test_the_time_for_an_import_holds_while_no_address_answers(bring, dead, monkeypatch):
+    monkeypatch.setattr(reaching, "CONNECT_SECONDS", 2.0)
+    began = time.monotonic()
+
+    assert failure(bring, dead, seconds=1).outcome is Outcome.HUNG
+    assert time.monotonic() - began < 5
+
+
+def test_dead_addresses_leave_time_for_a_living_one_and_are_unreachable_without(monkeypatch):
+    monkeypatch.setattr(reaching, "TOTAL", timedelta(seconds=2), raising=False)
+    addresses = tuple(f"127.0.0.{number}" for number in range(1, 6))
+    with socket.create_server((addresses[-1], 0)) as alive, ExitStack() as stack:
+        port = alive.getsockname()[1]
+        for address in addresses[:-1]:
+            stack.enter_context(deaf(address, port))
+        url = urls.parse(f"http://git.test:{port}/x.git")
+        way = {"left": timedelta(hours=1), "stop": StopHandle()}
+        began = time.monotonic()
+
+        assert reaching.reachable(Contact(url, addresses), **way) == addresses[-1]
+        with pytest.raises(GitError, match="connection timed out") as caught:
+            reaching.reachable(Contact(url, addresses[:-1]), **way)
+
+    assert (caught.value.outcome, caught.value.signal) == (Outcome.TRANSIENT, Signal.UNREACHABLE)
+    assert time.monotonic() - began < 15
 
 
 def test_a_listing_without_end_is_too_big(bring, upstream, git_server, monkeypatch):
@@ -173,6 +233,29 @@ def test_a_listing_without_end_is_too_big(bring, upstream, git_server, monkeypat
     error = failure(bring, git_server.add(upstream.name, upstream.path))
 
     assert error.outcome is Outcome.TOO_BIG
+
+
+@contextmanager
+def without_refs(*, packets):
+    """Serve an empty repository, with packets after what the server can do; yields its URL."""
+    begin = hostile.packet(b"# service=git-upload-pack\n") + b"0000"
+    able = hostile.packet(b"0" * 40 + b" capabilities^{}\0agent=x\n")
+    body = gzip.compress(begin + able + packets * hostile.packet(b"shallow " + b"1" * 40 + b"\n") + b"0000")
+
+    def deed(exchange):
+        exchange.answer(200, hostile.ADVERTISED, ("Content-Encoding", "gzip"), body=body)
+
+    server = hostile.HostileServer({"x": deed}, addresses=[("127.0.0.1", 0)], note=lambda *_, **__: None)
+    with server:
+        yield f"http://127.0.0.1:{server.port}/x/x.git"
+
+
+def test_a_server_that_lists_no_ref_is_heard_and_one_that_goes_on_for_long_is_too_big(bring, repository):
+    with without_refs(packets=3) as url:
+        assert bring(url).outcome is Outcome.UNCHANGED
+    with without_refs(packets=20_000) as url:
+        assert failure(bring, url).outcome is Outcome.TOO_BIG
+    assert refs_of(repository.path) == {}
 
 
 def test_what_a_server_inside_says_is_not_kept(bring, upstream, git_server):

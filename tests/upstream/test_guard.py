@@ -122,6 +122,16 @@ def test_all_addresses_are_returned_once(answers):
     assert guard.resolve(of("git.example.org"), allowed=NOTHING) == ("8.8.8.8", "1.1.1.1")
 
 
+def test_of_many_addresses_all_are_judged_and_few_are_tried(answers):
+    answers += [f"8.8.{number // 250}.{number % 250 + 1}" for number in range(1000)]
+
+    assert guard.resolve(of("git.example.org"), allowed=NOTHING) == tuple(answers[: guard.MOST_ADDRESSES])
+
+    answers.append("10.1.2.3")
+    with pytest.raises(Blocked):
+        guard.resolve(of("git.example.org"), allowed=NOTHING)
+
+
 def test_a_name_is_asked_at_every_contact(answers):
     answers.append("8.8.8.8")
     guard.resolve(of("git.example.org"), allowed=NOTHING)

@@ -52,10 +52,13 @@ VerifyHostKeyDNS no
 """
 
 
-def prepare(contact: Contact, folder: Path, *, key: Path | None = None) -> dict[str, str]:
+def prepare(
+    contact: Contact, folder: Path, *, key: Path | None = None, left: timedelta, stop: StopHandle
+) -> dict[str, str]:
     """Write ssh's configuration for a contact into a folder, and return what git's environment needs.
 
-    Raise Blocked where no key of the server is pinned, GitError where none of its addresses can be connected to.
+    Raise Blocked where no key of the server is pinned, GitError where none of its addresses can be connected to in the
+    time that is left.
     """
     host = contact.url.host
     if not contact.known_hosts:
@@ -70,7 +73,7 @@ def prepare(contact: Contact, folder: Path, *, key: Path | None = None) -> dict[
         "ProxyCommand": _through(contact) if contact.proxy else "none",
     }
     if not contact.proxy:
-        options["HostName"] = _address(contact)
+        options["HostName"] = _address(contact, left=left, stop=stop)
     config = folder / "config"
     config.write_text(_OPTIONS + "".join(f"{name} {value}\n" for name, value in options.items()))
     return {"GIT_SSH": str(WRAPPER), "GIT_SSH_VARIANT": "ssh", "MIRRORING_SSH_CONFIG": str(config)}
@@ -84,11 +87,12 @@ def scan(contact: Contact) -> list[str]:
             "give the key itself, as its operator publishes it"
         )
     command = ["ssh-keyscan", "-T", str(CONNECT_SECONDS), "-p", str(contact.url.port), "-t", KEY_TYPES]
+    stop = StopHandle()
     said = run(
-        [*command, "--", _address(contact)],
+        [*command, "--", _address(contact, left=SCAN_TIMEOUT, stop=stop)],
         environment=environment(),
         timeout=SCAN_TIMEOUT,
-        stop=StopHandle(),
+        stop=stop,
         output_limit=64 * 1024,
     )
     lines = [line.partition(" ")[2] for line in said.splitlines() if not line.startswith("#")]
@@ -127,6 +131,8 @@ def _through(contact: Contact) -> str:
     return shlex.join(words).replace("%", "%%")
 
 
-def _address(contact: Contact) -> str:
+def _address(contact: Contact, *, left: timedelta, stop: StopHandle) -> str:
     """Return the address to connect to: ssh is given one only, of several the first that answers."""
-    return contact.addresses[0] if len(contact.addresses) == 1 else reachable(contact)
+    if len(contact.addresses) == 1:
+        return contact.addresses[0]
+    return reachable(contact, left=left, stop=stop)

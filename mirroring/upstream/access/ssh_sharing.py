@@ -12,12 +12,13 @@ from mirroring.rules.outcomes import classify
 from mirroring.upstream.access import ssh
 from mirroring.upstream.access.contact import Contact, Route
 from mirroring.upstream.access.credentials import Secret, handed_over, private_folder
+from mirroring.upstream.access.reaching import TOTAL
 from mirroring.upstream.client.dialing import Unsupported
 from mirroring.upstream.errors import GitError
 from mirroring.upstream.git.bounds import MB
 from mirroring.upstream.git.environment import environment
 from mirroring.upstream.git.kept import Kept, keeping
-from mirroring.upstream.git.process import sanitize
+from mirroring.upstream.git.process import StopHandle, sanitize
 from mirroring.upstream.policy.urls import UpstreamURL
 
 START_SECONDS = 20.0
@@ -69,7 +70,7 @@ def start(contact: Contact) -> Master:
         if len(str(control)) > LONGEST_PATH:
             raise Unsupported("the folder for keys has too long a name for a socket")
         with handed_over(contact.secret, url=contact.url) as handover:
-            ssh.prepare(contact, folder / "ssh", key=handover.ssh_key)
+            ssh.prepare(contact, folder / "ssh", key=handover.ssh_key, left=TOTAL, stop=StopHandle())
             # What the command line says comes before what the file says.
             command: list[str | Path] = ["ssh", "-F", folder / "ssh" / "config", "-M", "-N", "-S", control]
             command += ["-o", "SendEnv=GIT_PROTOCOL", "-p", str(contact.url.port), "-l", contact.url.user]

@@ -133,6 +133,29 @@ class Connection(asyncio.Protocol):
             if self._body is None:
                 data = self._read_head(data)
             rest = self._body.feed(data) if self._body else None
+            if self._unzipped is not None and self._unzipped.waits:
+                self._unzip_later(self._unzipped, rest)
+            elif rest is not None:
+                self._end(clean=not rest)
+        except BadAnswer as error:
+            self._finish(error)
+
+    def _unzip_later(self, unzipped: Unzipped, rest: bytes | None) -> None:
+        """Unpack the next piece of what came once others have had their turn; nothing is read until all is unpacked."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._unzip, unzipped, rest)
+
+    def _unzip(self, unzipped: Unzipped, rest: bytes | None) -> None:
+        if self._unzipped is not unzipped:
+            return  # The exchange has ended.
+        try:
+            unzipped(b"")
+            if unzipped.waits:
+                self._unzip_later(unzipped, rest)
+                return
+            if self.transport is not None:
+                self.transport.resume_reading()
             if rest is not None:
                 self._end(clean=not rest)
         except BadAnswer as error:

@@ -21,26 +21,32 @@ MB = 1024 * 1024
 LISTING_MB = 1024
 """Memory of a git that lists: room for a million refs. It would hold whatever a server answers, without an end."""
 
+TRACE_BYTES = MB
+"""Of the packets of an upstream that lists no ref, written down: it needs a few lines, and may send any amount."""
+
 _OUT_OF_MEMORY = re.compile(r"out of memory|cannot allocate memory", re.IGNORECASE)
 PAGE = 64 * 1024
 FLOOR_SHARE = 20
 """The floor never exceeds one part in so many of the whole disk: a small disk could hold nothing otherwise."""
 
 
-def listing_limits() -> Limits:
+def listing_limits(*, traced: bool = False) -> Limits:
     """Return what the kernel holds a git to that moves no objects."""
-    return Limits(memory=min(settings.GIT_MEMORY_MB, LISTING_MB) * MB)
+    return Limits(memory=min(settings.GIT_MEMORY_MB, LISTING_MB) * MB, file_size=TRACE_BYTES if traced else 0)
 
 
 @contextmanager
-def listed_within_memory() -> Iterator[None]:
-    """Say of a listing for which the memory was too small that it is too big: the upstream's doing, not ours."""
+def listed_within_bounds(trace: Path | None = None) -> Iterator[None]:
+    """Say of a listing for which memory or trace was too small that it is too big: the upstream's doing, not ours."""
     try:
         yield
     except GitError as error:
-        if not _OUT_OF_MEMORY.search(error.detail):
-            raise
-        raise GitError(Outcome.TOO_BIG, "the upstream lists more than git can hold in memory") from None
+        if _OUT_OF_MEMORY.search(error.detail):
+            raise GitError(Outcome.TOO_BIG, "the upstream lists more than git can hold in memory") from None
+        if trace and trace.exists() and trace.stat().st_size + PAGE >= TRACE_BYTES:
+            # Git does not say that the kernel ended it.
+            raise GitError(Outcome.TOO_BIG, "the upstream lists no refs, but sends without end") from None
+        raise
 
 
 @dataclass(frozen=True)

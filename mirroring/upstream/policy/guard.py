@@ -22,6 +22,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 VARIABLE = "ALLOW_PRIVATE_UPSTREAMS"
 RESOLVE_SECONDS = 10.0
+MOST_ADDRESSES = 8
+"""That a contact may try. Large hosts name fewer, the nearest first; an answer of DNS can hold 4,000, all dead."""
+
 _ALLOWING = "to allow it, stop the stack and start it with"
 
 _GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
@@ -104,19 +107,19 @@ class AllowList:
 
 
 def resolve(url: UpstreamURL, *, allowed: AllowList) -> tuple[str, ...]:
-    """Return every address of the URL's host. Raise Blocked if any is refused, GitError if there is none."""
+    """Return the addresses of the URL's host to try. Raise Blocked if any is refused, GitError if there is none."""
     literal = _literal(url.hostname)
     found = [str(literal)] if literal else _in_time(lambda: _look_up(url.hostname, url.port), url.hostname)
     return check(url, found, allowed=allowed)
 
 
 def check(url: UpstreamURL, found: Sequence[str], *, allowed: AllowList) -> tuple[str, ...]:
-    """Return the addresses that a look-up found, without repetition. Raise Blocked if any of them is refused."""
+    """Return those to try of the addresses that a look-up found. Raise Blocked if any of all is refused."""
     addresses = dict.fromkeys(_plain(ipaddress.ip_address(each)) for each in found)
     for address in addresses:
         if not is_public(address) and not allowed.allows(address, hostname=url.hostname):
             raise _blocked(url, address, allowed=allowed)
-    return tuple(str(address) for address in addresses)
+    return tuple(str(address) for address in addresses)[:MOST_ADDRESSES]
 
 
 def check_literal(url: UpstreamURL, *, allowed: AllowList) -> None:

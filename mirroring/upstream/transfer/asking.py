@@ -12,7 +12,8 @@ from mirroring.upstream.access.contact import Contact
 from mirroring.upstream.access.credentials import handed_over
 from mirroring.upstream.access.reaching import reachable
 from mirroring.upstream.errors import GitError
-from mirroring.upstream.git.bounds import Pace, Watch, listed_within_memory, listing_limits
+from mirroring.upstream.git.bounds import Pace, Watch, listed_within_bounds, listing_limits
+from mirroring.upstream.git.confinement import Limits
 from mirroring.upstream.git.environment import environment
 from mirroring.upstream.git.process import NOTHING, StopHandle, run
 from mirroring.upstream.policy.urls import bracketed
@@ -40,9 +41,9 @@ class Git:
     def list(self, *, idle: timedelta, trace: Path | None = None) -> str:
         """Return what the upstream lists. Raise GitError. `trace`: a file for the packets."""
         if self.contact.url.scheme != "ssh":
-            reachable(self.contact)
+            reachable(self.contact, left=self.left(), stop=self.stop)
         pace = Pace(bytes_a_second=1000, idle=idle)
-        with listed_within_memory():
+        with listed_within_bounds(trace):
             return self.ask("ls-remote", "--symref", "--", self.contact.url.url, pace=pace, trace=trace)
 
     def ask(
@@ -58,13 +59,22 @@ class Git:
         extra = {"GIT_TRACE_PACKET": str(trace)} if trace else {}
         with handed_over(self.contact.secret, url=url) as handover:
             if url.scheme == "ssh":
-                extra |= ssh.prepare(self.contact, self.folder / "ssh", key=handover.ssh_key)
+                folder, key = self.folder / "ssh", handover.ssh_key
+                extra |= ssh.prepare(self.contact, folder, key=key, left=self.left(), stop=self.stop)
                 extra |= pace.environment if pace else {}
             configured = [*config_of(self.contact), *(pace.config if pace else []), *self.configured]
             surroundings = environment(configured, scheme=url.scheme, **handover.environment, **extra)
             held = handover.pass_fds
+            limits = watch.limits if watch else listing_limits(traced=trace is not None)
             try:
-                return self.run(arguments, environment=surroundings, pass_fds=held, watch=watch, given=given)
+                return self.run(
+                    arguments,
+                    environment=surroundings,
+                    pass_fds=held,
+                    limits=limits,
+                    watch=watch,
+                    given=given,
+                )
             except GitError as error:
                 raise pauses.told(error, self.contact) from None
 
@@ -74,6 +84,7 @@ class Git:
         *,
         environment: Mapping[str, str],
         pass_fds: Sequence[int] = (),
+        limits: Limits | None = None,
         watch: Watch | None = None,
         given: Path = NOTHING,
     ) -> str:
@@ -84,7 +95,7 @@ class Git:
             timeout=self.left(),
             stop=self.stop,
             pass_fds=pass_fds,
-            limits=watch.limits if watch else listing_limits(),
+            limits=limits or listing_limits(),
             watch=watch,
             output_limit=LISTING_LIMIT,
             quote_remote=self.contact.is_public,
