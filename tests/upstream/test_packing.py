@@ -208,15 +208,14 @@ def test_a_pack_that_is_more_than_a_pack_stays(suffix, scattered):
     assert special in packs_of(scattered)
 
 
-def test_a_large_pack_stays(scattered, monkeypatch):
+def test_no_more_is_rolled_up_at_once_than_an_import_can_pay_for(scattered, monkeypatch):
     sizes = {file.stem: file.stat().st_size for file in (scattered.objects / "pack").glob("*.pack")}
-    monkeypatch.setattr(packing, "LARGEST", max(sizes.values()))
-    large = {stem for stem, size in sizes.items() if size == max(sizes.values())}
+    monkeypatch.setattr(packing, "MOST", sum(sizes.values()) - 1)
 
     roll_up(scattered)
 
-    assert packs_of(scattered) > large
-    assert len(packs_of(scattered)) == len(large) + 1
+    assert len(packs_of(scattered)) == 2
+    assert max(sizes, key=sizes.__getitem__) in packs_of(scattered)
 
 
 def test_a_repository_with_an_index_over_its_packs_is_left_to_whoever_made_it(scattered):

@@ -8,6 +8,7 @@ The new pack is written in the staging folder of the import, and takes the place
 """
 
 import logging
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -25,8 +26,8 @@ from mirroring.upstream.git.process import StopHandle, run
 EVERY = 50
 """Packs are rolled up as their number passes a multiple of this: what fails is tried again after as many more."""
 
-LARGEST = 512 * MB
-"""Larger packs stay as they are: no import shall pay for copying them."""
+MOST = 512 * MB
+"""What is rolled up at once: no import shall pay for more, so the largest packs stay as they are."""
 
 TIMEOUT = timedelta(minutes=2)
 """The import is told of as done only afterwards."""
@@ -52,11 +53,10 @@ def roll_up(
     """Make one pack of many small ones after an import that brought some, if it is time. No failure is raised."""
     folder = repository.objects / "pack"
     try:
-        packs = _packs(folder) if brought else {}
-        if not _passes(len(packs), brought=brought):
+        if not _is_due(folder, brought=brought):
             return
-        rolled = smallest({stem: size for stem, size in _sizes(folder, packs).items() if size < LARGEST})
-        if rolled:
+        packs = _packs(folder)
+        if rolled := smallest(_sizes(folder, packs)):
             _write(repository, epoch, rolled, packs.keys() - rolled, bounds=bounds, left=left, stop=stop)
             repository.exchange_packs(epoch, rolled, still_ours=still_ours)
     except (GitError, OSError, db.Error) as error:
@@ -64,6 +64,15 @@ def roll_up(
         logger.warning(
             "packs were not rolled up", extra={"repository": repository.path.name, "error": str(error)}
         )
+
+
+def _is_due(folder: Path, *, brought: int) -> bool:
+    """Say whether these packs took their number past a multiple of the bound."""
+    with os.scandir(folder) as found:
+        names = [entry.name for entry in found]
+    count = sum(name.endswith(".pack") for name in names)
+    # A multi-pack index names its packs: whoever made one looks after the repository.
+    return count // EVERY > (count - brought) // EVERY and "multi-pack-index" not in names
 
 
 def _packs(folder: Path) -> dict[str, set[str]]:
@@ -75,25 +84,22 @@ def _packs(folder: Path) -> dict[str, set[str]]:
     return {stem: suffixes for stem, suffixes in found.items() if suffixes >= _PACK}
 
 
-def _passes(count: int, *, brought: int) -> bool:
-    return count // EVERY > (count - brought) // EVERY
-
-
 def _sizes(folder: Path, packs: Mapping[str, set[str]]) -> dict[str, int]:
     """Return the sizes of those packs that may become part of another."""
-    if (
-        folder / "multi-pack-index"
-    ).exists():  # It names its packs: whoever made it looks after the repository.
-        return {}
     usual = (stem for stem, suffixes in packs.items() if suffixes.isdisjoint(_SPECIAL))
     return {stem: (folder / f"{stem}.pack").stat().st_size for stem in usual}
 
 
 def smallest(sizes: Mapping[str, int]) -> set[str]:
-    """Return the smallest packs, up to the last that is not twice as large as all smaller ones together."""
+    """Return the smallest packs, up to the last that is not twice as large as all smaller ones together.
+
+    Of more than may be rolled up at once, some.
+    """
     names = sorted(sizes, key=sizes.__getitem__)
     below, upto = 0, 0
     for at, name in enumerate(names, start=1):
+        if below + sizes[name] > MOST:
+            break
         if sizes[name] < 2 * below:
             upto = at
         below += sizes[name]
