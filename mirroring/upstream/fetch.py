@@ -11,7 +11,7 @@ from mirroring.upstream.access import contact, redirects
 from mirroring.upstream.access.contact import Contact
 from mirroring.upstream.client.probe import Way
 from mirroring.upstream.client.protocol import ObjectFormat
-from mirroring.upstream.disk import divergence, folders, refs
+from mirroring.upstream.disk import divergence, folders, packing, refs
 from mirroring.upstream.disk.repository import fenced
 from mirroring.upstream.errors import Blocked, GitError
 from mirroring.upstream.git.bounds import PAGE, shortage
@@ -66,8 +66,7 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
         after = brought.refs
         head_moved = refs.follow_head(staging, brought.head)
         if after != before or head_moved or order.afresh or not repository.packed_refs.exists():
-            left.check()
-            repository.publish(order.epoch, still_ours=still_ours, afresh=order.afresh)
+            _publish(session, still_ours=still_ours)
         # What moved between listing and fetch, refs or HEAD, may move back: then a check would see no change, and be
         # wrong. And checks follow no redirect to another host.
         is_whole = brought is listed and redirects.same_host(session.contact.url, target.url)
@@ -80,6 +79,22 @@ def fetch(order: Order, *, still_ours: Callable[[], bool], stop: StopHandle) -> 
         raise fenced() from None
     finally:
         folders.remove(staging)
+
+
+def _publish(session: Session, *, still_ours: Callable[[], bool]) -> None:
+    """Let readers see what is staged, and then roll packs up, if it is time."""
+    order, left = session.order, session.left
+    left.check()
+    brought = order.repository.publish(order.epoch, still_ours=still_ours, afresh=order.afresh)
+    packing.roll_up(
+        order.repository,
+        order.epoch,
+        brought=brought,
+        bounds=order.bounds,
+        left=left(),
+        still_ours=still_ours,
+        stop=session.stop,
+    )
 
 
 def _probed(order: Order, target: Contact, *, left: Remaining, here: Mapping[str, str]) -> Listed | None:

@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -129,11 +129,11 @@ class Repository:
                 time.sleep(0.05)
             yield
 
-    def publish(self, epoch: int, *, still_ours: Callable[[], bool], afresh: bool = False) -> None:
+    def publish(self, epoch: int, *, still_ours: Callable[[], bool], afresh: bool = False) -> int:
         """Let readers see what was staged, all refs at one instant. Raise GitError if the epoch is no longer ours.
 
         Without staged refs they stay as they are. `afresh`: what was staged is whole by itself, and the objects that
-        were here before are set aside.
+        were here before are set aside. Return how many packs were staged.
         """
         staging = self.staging(epoch)
         try:
@@ -154,6 +154,17 @@ class Repository:
                 _sync(self.path)
         except FileNotFoundError:
             raise fenced() from None
+        return sum(file.suffix == ".pack" for file in staged)
+
+    def exchange_packs(self, epoch: int, old: Collection[str], *, still_ours: Callable[[], bool]) -> None:
+        """Put what was staged in the place of packs that hold nothing else. Raise GitError if the epoch is not ours."""
+        staged = self.staging(epoch) / "objects"
+        with self._locked():
+            if not still_ours():
+                raise fenced()
+            new = {file.stem for file in (staged / "pack").iterdir()}
+            _move_objects(staged, self.objects)
+            _remove_packs(self.objects / "pack", set(old) - new)
 
     def _replace(self, staged: Path) -> None:
         """Let readers see a staged file, if it is another than theirs."""
@@ -219,6 +230,13 @@ def _move_objects(source: Path, target: Path) -> None:
             for file in folder.iterdir():
                 file.rename(target / folder.name / file.name)
     _sync(target / "pack")
+
+
+def _remove_packs(folder: Path, stems: Collection[str]) -> None:
+    """Delete packs with all that belongs to them, the large file first: what a kill leaves is small."""
+    for file in sorted(folder.iterdir(), key=lambda file: file.suffix != ".pack"):
+        if file.stem in stems:
+            file.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
