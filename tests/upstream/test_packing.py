@@ -151,16 +151,17 @@ def scattered(repository, every):
     fast_import.feed(repository.path, stream)
     git(repository.path, "pack-refs", "--all")
     folder = repository.objects / "pack"
-    whole, known = list(folder.iterdir()), ""
+    known = ""
     for oid in git(repository.path, "rev-list", "--reverse", "main").split():
         command = ["git", f"--git-dir={repository.path}", "pack-objects", "-q", "--revs", folder / "pack"]
         given, known = f"{oid}\n{known}".encode(), f"^{oid}\n"
         subprocess.run(
             command, input=given, env=fast_import.ENVIRONMENT, stdout=subprocess.DEVNULL, check=True
         )
-    for file in whole:
-        file.unlink()
+    # The stream left its objects loose, too, which would hide a pack that is gone.
+    git(repository.path, "prune-packed")
     assert len(packs_of(repository)) == COMMITS
+    assert not list(repository.objects.glob("??/*"))
     return repository
 
 
