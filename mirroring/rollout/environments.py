@@ -28,10 +28,6 @@ class Environments(Protocol):
         """Turn the flag off there if the latest rollout there is ours; raise EnvironmentRefused."""
 
 
-MARK = 100
-"""Characters of a mark: longer names are cut on the way."""
-
-
 class EnvironmentRefused(Exception):
     """Another environment did not do it, or could not be reached."""
 
@@ -54,6 +50,10 @@ class NoEnvironments:
     def turn_off(self, environment: str, flag: str, *, mark: str, by: str, why: str) -> None:
         """Refuse."""
         raise EnvironmentRefused(f"No environment {environment} is known here")
+
+
+MARK = 100
+"""Characters of a mark: longer names are cut on the way."""
 
 
 def mark(rollout: Rollout) -> str:

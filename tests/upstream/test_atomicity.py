@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,8 +17,8 @@ from mirroring.upstream.git.process import GitError, StopHandle, Stopped
 from tests.lab import fast_import
 from tests.lab.fast_import import Stream
 from tests.making import git, heads_and_tags, loose_refs, refs_of, wait_until
+from tests.upstream.children import child, forked
 
-ROOT = Path(__file__).resolve().parents[2]
 BRANCHES = 200
 COMMITS = 60
 ROUNDS = [6, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
@@ -78,7 +76,7 @@ def test_readers_never_see_the_refs_of_two_imports_at_once(moving, git_server, b
 
 
 def watched(repository, moving, *, swap, swaps):
-    readers = [start_reader(kind, repository.path) for kind in ("packed", "git")]
+    readers = [child("reading_child", kind, repository.path) for kind in ("packed", "git")]
     wait_until(lambda: all(reader.stdout.readline() for reader in readers), seconds=30)
 
     for number in range(1, swaps + 1):
@@ -91,35 +89,12 @@ def watched(repository, moving, *, swap, swaps):
         assert seen["versions"] > 5, "the reader slept through the updates"
 
 
-def start_reader(kind, folder):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.upstream.reading_child", kind, str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
 @pytest.fixture
 def worker():
     """A process that imports on demand, each time in a process that can be killed."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.upstream.importing_child"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with child("importing_child") as process:
         yield process
         process.stdin.close()
-
-
-def import_in(worker, url, folder, epoch):
-    """Start an import in a process of its own and return its id."""
-    worker.stdin.write(f"{url} {folder} {epoch}\n")
-    worker.stdin.flush()
-    return int(worker.stdout.readline())
 
 
 def git_processes_on(folder):
@@ -146,7 +121,7 @@ def test_an_import_killed_at_any_instant_leaves_the_old_refs_or_all_new_ones_and
     dice = random.Random(rounds)
     for epoch in range(2, rounds + 2):
         new = moving.to(epoch)
-        victim = import_in(worker, url, repository.path, epoch)
+        victim = forked(worker, url, repository.path, epoch)
         time.sleep(dice.uniform(0, usual))
         with contextlib.suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)

@@ -7,11 +7,9 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -22,8 +20,8 @@ from mirroring.upstream.git.process import StopHandle, Stopped
 from tests.lab import fast_import, repositories
 from tests.lab.fast_import import Stream
 from tests.making import git, heads_and_tags, refs_of
+from tests.upstream.children import child, forked
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMITS = 12
 ROUNDS = [4, pytest.param(60, marks=[pytest.mark.long, pytest.mark.timeout(600)])]
 NO_PACK = "pack-" + "0" * 40
@@ -282,21 +280,13 @@ def test_packs_stay_that_are_twice_as_large_as_all_smaller_ones(sizes, rolled):
 @pytest.fixture
 def packer():
     """A process that rolls up on demand, each time in a process that can be killed."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.upstream.packing_child"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with child("packing_child") as process:
         yield process
         process.stdin.close()
 
 
 def start(packer, repository, *, step=0):
-    packer.stdin.write(f"{repository.path} {step}\n")
-    packer.stdin.flush()
-    return int(packer.stdout.readline())
+    return forked(packer, repository.path, step)
 
 
 def was_killed(packer):

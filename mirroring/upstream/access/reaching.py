@@ -44,9 +44,8 @@ def reachable(contact: Contact, *, left: timedelta, stop: StopHandle) -> str:
         else:
             return str(place[0])
     where = f"the proxy of {contact.url.host}" if contact.proxy else contact.url.host
-    if (
-        left < TOTAL and time.monotonic() >= until
-    ):  # It may be our time that was too short: the host is not blamed.
+    if left < TOTAL and time.monotonic() >= until:
+        # It may be our time that was too short: the host is not blamed.
         raise GitError(Outcome.HUNG, f"timed out: {where} took no connection within the fetch timeout")
     signal = Signal.NONE if contact.proxy else Signal.UNREACHABLE
     raise GitError(Outcome.TRANSIENT, f"could not connect to {where}: {why}", signal=signal)
